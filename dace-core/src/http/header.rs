@@ -1,0 +1,117 @@
+//! Request headers, checked before any connection is made.
+
+use core::fmt;
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+/// One header of a request: name in lower case, value without CR, LF and NUL.
+#[derive(Clone)]
+pub struct Header {
+    name: Cow<'static, str>,
+    value: Bytes,
+    sensitive: bool,
+}
+
+impl Header {
+    /// A header, if name and value may be sent: the name a token (RFC 9110, 5.1), the value without
+    /// control characters but the tab (RFC 9110, 5.5).
+    pub fn new(name: &str, value: impl Into<Bytes>) -> Option<Self> {
+        let value = value.into();
+        if !is_token(name) || !is_value(&value) {
+            return None;
+        }
+        let name = Cow::Owned(name.to_ascii_lowercase());
+        let sensitive = matches!(&*name, "authorization" | "cookie" | "proxy-authorization");
+        Some(Self {
+            name,
+            value,
+            sensitive,
+        })
+    }
+
+    /// A header with a name that is known to be good.
+    pub(crate) fn known(name: &'static str, value: Bytes) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            value,
+            sensitive: false,
+        }
+    }
+
+    /// Marks the value as a secret: it appears in no output and stays with its origin.
+    #[must_use]
+    pub fn sensitive(mut self) -> Self {
+        self.sensitive = true;
+        self
+    }
+
+    /// The name, in lower case.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value.
+    pub fn value(&self) -> &Bytes {
+        &self.value
+    }
+
+    /// Whether the value is a secret.
+    pub fn is_sensitive(&self) -> bool {
+        self.sensitive
+    }
+}
+
+/// Shows the name alone: any value may be a secret.
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: …", self.name)
+    }
+}
+
+/// The first header called `name` (in lower case).
+pub(crate) fn find<'a>(headers: &'a [Header], name: &str) -> Option<&'a Header> {
+    headers.iter().find(|header| header.name() == name)
+}
+
+/// Adds `header`; `replace` drops those of the same name first.
+pub(crate) fn put(headers: &mut Vec<Header>, header: Header, replace: bool) {
+    if replace {
+        headers.retain(|other| other.name() != header.name());
+    }
+    headers.push(header);
+}
+
+/// A token of RFC 9110, 5.6.2.
+pub(crate) fn is_token(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+fn is_value(value: &[u8]) -> bool {
+    value
+        .iter()
+        .all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_breaks_and_nul_never_become_a_header() {
+        for bad in ["a\r\nb", "a\nb", "a\rb", "a\0b", "\u{7f}"] {
+            assert!(Header::new("x-a", Bytes::from(bad)).is_none(), "{bad:?}");
+            assert!(
+                Header::new(bad, Bytes::from_static(b"v")).is_none(),
+                "{bad:?}"
+            );
+        }
+        assert!(Header::new("", Bytes::new()).is_none());
+        assert!(Header::new("x-ok", Bytes::from_static(b"tab\tand \xff")).is_some());
+    }
+}

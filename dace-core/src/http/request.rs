@@ -1,0 +1,73 @@
+//! One request, as a backend gets it.
+
+use core::time::Duration;
+
+use alloc::vec::Vec;
+
+use super::{Body, Header, Method, Url};
+use crate::Instant;
+
+/// One request, checked: the URL is absolute and `http` or `https`, headers hold no line breaks, and
+/// none of them frames the body (`Content-Length`, `Transfer-Encoding`), which is the backend's.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The absolute URL. Its userinfo is not for sending.
+    pub url: Url,
+    /// The headers, in order.
+    pub headers: Vec<Header>,
+    /// The body.
+    pub body: Body,
+    /// How to send it.
+    pub options: Options,
+}
+
+impl Request {
+    /// A request without headers and body.
+    pub fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            headers: Vec::new(),
+            body: Body::empty(),
+            options: Options::default(),
+        }
+    }
+
+    /// Whether sending it twice does no harm, as far as the request itself says: an idempotent
+    /// method or an `Idempotency-Key`, and a body that can be sent again.
+    pub(crate) fn is_replay_safe(&self) -> bool {
+        self.body.is_replayable()
+            && (self.method.is_idempotent()
+                || super::header::find(&self.headers, "idempotency-key").is_some())
+    }
+}
+
+/// How to send one request.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// For resolution, TCP, TLS and a proxy's tunnel together.
+    pub connect_timeout: Duration,
+    /// Whether the connection may be reused, before and after.
+    pub persistent: bool,
+    /// Whether the request may reach the server twice. If not, nothing under the backend may ever
+    /// send it again by itself.
+    pub replay_safe: bool,
+    /// When the attempt ends. A backend need not watch it: the core drops the exchange then.
+    pub deadline: Instant,
+}
+
+impl Default for Options {
+    /// 1 s to connect, persistent, not replay-safe, no deadline.
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(1),
+            persistent: true,
+            replay_safe: false,
+            deadline: Instant::NEVER,
+        }
+    }
+}

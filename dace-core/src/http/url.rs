@@ -1,0 +1,197 @@
+//! URLs, parsed once and sent as they were parsed.
+//!
+//! The `url` crate (WHATWG) does the parsing; what is refused here is what two parsers may read
+//! differently: backslashes, tabs and line breaks, which WHATWG repairs in silence.
+
+use core::fmt;
+
+use alloc::string::String;
+
+use crate::{Netloc, Scheme, Target};
+
+/// An absolute `http` or `https` URL.
+///
+/// `Debug` and `Display` show scheme, netloc and path. Userinfo, query and fragment may hold secrets
+/// and are left out; [`as_str`](Self::as_str) has everything.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Url(url::Url);
+
+/// Why a URL cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// It is relative, and there is no target to put it on.
+    #[error("a relative URL needs a target: name one, or use an absolute URL")]
+    Relative,
+    /// Neither `http` nor `https`.
+    #[error("only http and https URLs can be requested")]
+    Scheme,
+    /// It has no host.
+    #[error("the URL has no host")]
+    Host,
+    /// It holds a backslash, a tab or a line break, which parsers read differently.
+    #[error("the URL holds a backslash or a control character")]
+    Character,
+    /// It cannot be parsed.
+    #[error("the URL cannot be parsed")]
+    Syntax,
+}
+
+impl Url {
+    /// Parses an absolute URL.
+    ///
+    /// # Errors
+    /// Every [`UrlError`].
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        check(text)?;
+        match url::Url::parse(text) {
+            Ok(url) => Self::admit(url),
+            Err(url::ParseError::RelativeUrlWithoutBase) => Err(UrlError::Relative),
+            Err(url::ParseError::EmptyHost) => Err(UrlError::Host),
+            Err(_) => Err(UrlError::Syntax),
+        }
+    }
+
+    /// Resolves `reference` against this URL (RFC 3986, 5).
+    ///
+    /// # Errors
+    /// Every [`UrlError`] but `Relative`.
+    pub fn join(&self, reference: &str) -> Result<Self, UrlError> {
+        check(reference)?;
+        self.0
+            .join(reference)
+            .map_err(|_| UrlError::Syntax)
+            .and_then(Self::admit)
+    }
+
+    fn admit(url: url::Url) -> Result<Self, UrlError> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(UrlError::Scheme);
+        }
+        if url.host().is_none() {
+            return Err(UrlError::Host);
+        }
+        Ok(Self(url))
+    }
+
+    /// The whole URL, secrets included.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// `http` or `https`.
+    pub fn scheme(&self) -> Scheme {
+        if self.0.scheme() == "https" {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        }
+    }
+
+    /// The host, as it was canonicalised: a lower-case name, or an address (IPv6 in brackets).
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
+    /// The port, the scheme's own if the URL names none.
+    pub fn port(&self) -> u16 {
+        self.0.port_or_known_default().unwrap_or(0)
+    }
+
+    /// Whether the port has to be written: it is not the scheme's own.
+    pub fn has_own_port(&self) -> bool {
+        self.0.port().is_some()
+    }
+
+    /// The path.
+    pub fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    /// The query, without its `?`.
+    pub fn query(&self) -> Option<&str> {
+        self.0.query()
+    }
+
+    /// Path and query: what the request line of HTTP/1.1 holds.
+    pub fn path_and_query(&self) -> &str {
+        &self.0[url::Position::BeforePath..url::Position::AfterQuery]
+    }
+
+    /// The canonical `host:port`.
+    pub fn netloc(&self) -> Netloc {
+        Netloc::of(self.host(), self.port())
+    }
+
+    /// Scheme and netloc.
+    pub fn target(&self) -> Target {
+        Target::new(self.scheme(), self.netloc())
+    }
+
+    /// Whether the URL names a user or a password.
+    pub fn has_userinfo(&self) -> bool {
+        !self.0.username().is_empty() || self.0.password().is_some()
+    }
+
+    /// The same URL as text without userinfo, query and fragment: fit for logs.
+    fn redacted(&self) -> String {
+        let mut text = String::from(self.0.scheme());
+        text.push_str("://");
+        text.push_str(&self.0[url::Position::BeforeHost..url::Position::AfterPath]);
+        text
+    }
+}
+
+fn check(text: &str) -> Result<(), UrlError> {
+    if text
+        .bytes()
+        .any(|byte| byte == b'\\' || byte < b' ' || byte == 0x7f)
+    {
+        return Err(UrlError::Character);
+    }
+    Ok(())
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn secrets_of_a_url_are_in_no_output() {
+        let url = Url::parse("http://user:pa55@host:81/path?token=s3cret#frag").unwrap();
+        for shown in [format!("{url}"), format!("{url:?}")] {
+            assert_eq!(shown, "http://host:81/path");
+        }
+        assert!(url.as_str().contains("s3cret"));
+    }
+
+    #[test]
+    fn what_parsers_read_differently_is_refused() {
+        for (text, error) in [
+            ("http://a\\@b/", UrlError::Character),
+            ("http://a/\tb", UrlError::Character),
+            ("http://a/\r\nx: y", UrlError::Character),
+            ("ftp://a/", UrlError::Scheme),
+            ("file:///etc/passwd", UrlError::Scheme),
+            ("/relative", UrlError::Relative),
+            ("http://", UrlError::Host),
+            ("http://[::1/", UrlError::Syntax),
+        ] {
+            assert_eq!(Url::parse(text).unwrap_err(), error, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Calls to other services that survive.
+
+pub use dace_core::*;
