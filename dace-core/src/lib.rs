@@ -6,18 +6,36 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod balancer;
 mod class;
+mod cluster;
+mod dependency_id;
+mod driver;
 mod error;
+mod event;
 pub mod http;
 mod instant;
+pub mod machine;
 mod netloc;
+mod policy;
+mod report;
 mod runtime;
 #[cfg(feature = "std")]
 mod std_impls;
 
+pub use balancer::{Balancer, LoadBalancer, PeakEwma, Pick, RoundRobin};
 pub use class::{Class, Classify};
+pub use cluster::{EndpointSnapshot, Snapshot, Totals};
+pub use driver::{
+    Agent, ByFn, ByType, Call, CircuitControl, Close, Dependency, DependencyBuilder, Execution,
+    Http, Judge, NoFallback, OrElse, Reported, RequestBuilder, Response,
+};
 pub use error::{ConfigError, Error, Reason, Refusal, Why};
+pub use event::{Event, Observer, Outcome, What};
 pub use http::{HttpBackend, HttpError, NoHttp};
 pub use instant::Instant;
+pub use machine::circuit::CircuitState;
 pub use netloc::{Netloc, Scheme, Target, TargetError};
+pub use policy::{Backoff, Breaker, Budget};
+pub use report::{AttemptReport, Report};
 pub use runtime::{Adapter, Lock, Runtime};

@@ -3,6 +3,7 @@
 //! One server must have one name, or its limits could be doubled by spelling: names are lower case
 //! and IDNA-encoded, the port is always there, IPv6 has one form, a trailing dot is dropped.
 
+use core::borrow::Borrow;
 use core::fmt;
 use core::str::FromStr;
 
@@ -30,6 +31,12 @@ impl Netloc {
 
     /// `host:port`.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Netloc {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -31,7 +31,7 @@ pub enum HttpErrorKind {
     /// The request is wrong in itself, and how. Nothing was sent.
     Request(&'static str),
     /// dace refused the exchange. Nothing was sent.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// The attempt that this call handle belongs to is over. Nothing was sent.
     AttemptOver,
     /// The exchange would wait for a connection place that its own attempt holds: `http_pool_size`

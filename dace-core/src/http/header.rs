@@ -3,7 +3,6 @@
 use core::fmt;
 
 use alloc::borrow::Cow;
-use alloc::vec::Vec;
 
 use bytes::Bytes;
 
@@ -30,15 +29,6 @@ impl Header {
             value,
             sensitive,
         })
-    }
-
-    /// A header with a name that is known to be good.
-    pub(crate) fn known(name: &'static str, value: Bytes) -> Self {
-        Self {
-            name: Cow::Borrowed(name),
-            value,
-            sensitive: false,
-        }
     }
 
     /// Marks the value as a secret: it appears in no output and stays with its origin.
@@ -74,14 +64,6 @@ impl fmt::Debug for Header {
 /// The first header called `name` (in lower case).
 pub(crate) fn find<'a>(headers: &'a [Header], name: &str) -> Option<&'a Header> {
     headers.iter().find(|header| header.name() == name)
-}
-
-/// Adds `header`; `replace` drops those of the same name first.
-pub(crate) fn put(headers: &mut Vec<Header>, header: Header, replace: bool) {
-    if replace {
-        headers.retain(|other| other.name() != header.name());
-    }
-    headers.push(header);
 }
 
 /// A token of RFC 9110, 5.6.2.

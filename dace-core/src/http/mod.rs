@@ -2,9 +2,10 @@
 
 mod backend;
 mod body;
-mod error;
+pub(crate) mod error;
 mod fault;
 pub(crate) mod header;
+pub(crate) mod hint;
 mod method;
 mod no_http;
 mod request;

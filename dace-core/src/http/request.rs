@@ -36,6 +36,17 @@ impl Request {
         }
     }
 
+    /// Another copy, unless the body is a one-shot stream.
+    pub(crate) fn try_clone(&self) -> Option<Self> {
+        Some(Self {
+            method: self.method.clone(),
+            url: self.url.clone(),
+            headers: self.headers.clone(),
+            body: self.body.try_clone()?,
+            options: self.options,
+        })
+    }
+
     /// Whether sending it twice does no harm, as far as the request itself says: an idempotent
     /// method or an `Idempotency-Key`, and a body that can be sent again.
     pub(crate) fn is_replay_safe(&self) -> bool {

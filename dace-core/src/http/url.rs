@@ -6,15 +6,16 @@
 use core::fmt;
 
 use alloc::string::String;
+use alloc::sync::Arc;
 
 use crate::{Netloc, Scheme, Target};
 
-/// An absolute `http` or `https` URL.
+/// An absolute `http` or `https` URL. Cheap to clone.
 ///
 /// `Debug` and `Display` show scheme, netloc and path. Userinfo, query and fragment may hold secrets
 /// and are left out; [`as_str`](Self::as_str) has everything.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Url(url::Url);
+pub struct Url(Arc<url::Url>);
 
 /// Why a URL cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +72,7 @@ impl Url {
         if url.host().is_none() {
             return Err(UrlError::Host);
         }
-        Ok(Self(url))
+        Ok(Self(Arc::new(url)))
     }
 
     /// The whole URL, secrets included.

@@ -1,0 +1,455 @@
+//! Admission: one step that picks an endpoint and takes its permit and its probe.
+
+use core::time::Duration;
+
+use alloc::boxed::Box;
+
+use super::Cluster;
+use super::endpoint::EndpointId;
+use super::targets::{Listed, Picker};
+use crate::error::{Reason, Refusal};
+use crate::event::What;
+use crate::machine::Again;
+use crate::machine::balancer::{Field, Load};
+use crate::machine::circuit::{Admission, CircuitState, Pass, Refused};
+use crate::machine::queue::{Wakes, Want};
+use crate::machine::retry::Outlook;
+use crate::policy::Policy;
+use crate::{Class, ConfigError, Instant, Scheme, Target};
+
+use super::table::Table;
+
+/// What a balancer of the user's proposed.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Proposal {
+    /// It was not asked yet.
+    #[default]
+    Unasked,
+    /// It named nobody.
+    Nobody,
+    /// It named this target.
+    Target(Target),
+    /// What it named is no target.
+    Wrong(Box<ConfigError>),
+}
+
+/// Who asks to be let in.
+#[derive(Debug)]
+pub(super) struct Ask<'a> {
+    pub(super) call: u64,
+    /// Endpoints that this call has tried already.
+    pub(super) tried: &'a [EndpointId],
+    /// When the attempt would end.
+    pub(super) deadline: Instant,
+    pub(super) proposal: &'a Proposal,
+}
+
+/// The answer.
+#[derive(Debug)]
+#[must_use]
+pub(super) enum Admit {
+    Go(Grant),
+    /// Somebody was only full: it may wait.
+    Full(Want<EndpointId>, Refusal),
+    Refused(Refusal),
+}
+
+/// A permit, held, and the circuit's pass.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grant {
+    pub(super) endpoint: EndpointId,
+    pub(super) pass: Pass,
+    /// Whether a balancer picked it, so that relative URLs ride on it, and over what scheme.
+    pub(super) picked: Option<Scheme>,
+}
+
+/// Why an endpoint does not let somebody in, the most hopeful first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shut {
+    Full,
+    Paused(Instant),
+    Circuit(Again),
+}
+
+impl Cluster {
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        ask: &Ask<'_>,
+        wakes: &mut Wakes,
+    ) -> Admit {
+        match self.targets.picker {
+            Picker::Function => {
+                let own = self.own;
+                self.admit_at(now, policy, ask, own, None, wakes)
+            }
+            Picker::Custom => match ask.proposal {
+                Proposal::Target(target) => {
+                    let id = self.table.intern(now, target.netloc());
+                    self.admit_at(now, policy, ask, id, Some(target.scheme()), wakes)
+                }
+                Proposal::Unasked | Proposal::Nobody | Proposal::Wrong(_) => {
+                    Admit::Refused(self.no_endpoint())
+                }
+            },
+            Picker::Balance(_) => self.admit_balanced(now, policy, ask, wakes),
+        }
+    }
+
+    /// Lets somebody in at one endpoint, or says why not.
+    pub(super) fn admit_at(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        ask: &Ask<'_>,
+        id: EndpointId,
+        picked: Option<Scheme>,
+        wakes: &mut Wakes,
+    ) -> Admit {
+        let endpoint = &self.table[id];
+        if let Err(shut) = look(now, policy, &self.table, id) {
+            let refusal = refusal(now, endpoint.netloc.clone(), shut);
+            return match shut {
+                Shut::Full => Admit::Full(Want::Permit(id), refusal),
+                Shut::Paused(_) | Shut::Circuit(_) => Admit::Refused(refusal),
+            };
+        }
+        match self.take(now, policy, ask, id, wakes) {
+            Ok(pass) => Admit::Go(Grant {
+                endpoint: id,
+                pass,
+                picked,
+            }),
+            Err(again) => {
+                let netloc = self.table[id].netloc.clone();
+                Admit::Refused(refusal(now, netloc, Shut::Circuit(again)))
+            }
+        }
+    }
+
+    /// Takes permit and pass of an endpoint that looked willing.
+    fn take(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        ask: &Ask<'_>,
+        id: EndpointId,
+        wakes: &mut Wakes,
+    ) -> Result<Pass, Again> {
+        match self.table[id]
+            .circuit
+            .try_admit(now, &policy.circuit, ask.deadline)
+        {
+            Ok(Admission { pass, transition }) => {
+                self.note_transition(now, ask.call, id, transition, wakes);
+                self.hold(now, id);
+                Ok(pass)
+            }
+            Err(Refused { again, transition }) => {
+                self.note_transition(now, ask.call, id, transition, wakes);
+                Err(again)
+            }
+        }
+    }
+
+    fn hold(&mut self, now: Instant, id: EndpointId) {
+        let endpoint = &mut self.table[id];
+        endpoint.load.on_start(now, endpoint.open);
+        endpoint.open += 1;
+        endpoint.holders += 1;
+    }
+
+    fn admit_balanced(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        ask: &Ask<'_>,
+        wakes: &mut Wakes,
+    ) -> Admit {
+        // Each round but the last ends because a circuit that looked willing was not: its probe's
+        // lease had run out. That happens at most once an endpoint.
+        for _ in 0..=self.targets.list.len() {
+            let picked = match self.probe_due(now, policy, ask) {
+                Some(index) => Some(index),
+                None => self.pick(now, policy, ask),
+            };
+            let Some(index) = picked else { break };
+            let Listed { endpoint, scheme } = self.targets.list[index];
+            if let Ok(pass) = self.take(now, policy, ask, endpoint, wakes) {
+                let picked = Some(scheme);
+                return Admit::Go(Grant {
+                    endpoint,
+                    pass,
+                    picked,
+                });
+            }
+        }
+        if let Some(grant) = self.admit_in_panic(now, policy, ask) {
+            return Admit::Go(grant);
+        }
+        self.refuse_balanced(now, policy)
+    }
+
+    /// An endpoint whose circuit waits for a probe goes first: else, being the most expensive one,
+    /// it would be found healthy only by chance.
+    fn probe_due(&mut self, now: Instant, policy: &Policy, ask: &Ask<'_>) -> Option<usize> {
+        if now < self.targets.probe_due {
+            return None;
+        }
+        let mut due = Instant::NEVER;
+        for (index, listed) in self.targets.list.iter().enumerate() {
+            let endpoint = &self.table[listed.endpoint];
+            if endpoint.circuit.state().lets_all() {
+                continue;
+            }
+            match look(now, policy, &self.table, listed.endpoint) {
+                Ok(()) if !ask.tried.contains(&listed.endpoint) => return Some(index),
+                Ok(()) | Err(Shut::Full) => due = now,
+                Err(Shut::Paused(until) | Shut::Circuit(Again::At(until))) => due = due.min(until),
+                Err(Shut::Circuit(Again::WhenFreed | Again::Never)) => {}
+            }
+        }
+        self.targets.probe_due = due;
+        None
+    }
+
+    /// Asks the balancer: among those not tried, then among all.
+    fn pick(&mut self, now: Instant, policy: &Policy, ask: &Ask<'_>) -> Option<usize> {
+        let Self {
+            targets,
+            table,
+            rng,
+            ..
+        } = self;
+        let Picker::Balance(balance) = &mut targets.picker else {
+            return None;
+        };
+        let mut view = View {
+            now,
+            policy,
+            table,
+            list: &targets.list,
+            without: ask.tried,
+            force: false,
+        };
+        let panic = targets.suspects * 2 > targets.list.len() && is_panic(&view);
+        if panic != targets.panic {
+            targets.panic = panic;
+            self.events
+                .push(now, ask.call, || What::PanicMode { on: panic });
+        }
+        if panic {
+            return None;
+        }
+        let picked = balance.pick(now, rng, &view);
+        if picked.is_some() || ask.tried.is_empty() {
+            return picked;
+        }
+        view.without = &[];
+        balance.pick(now, rng, &view)
+    }
+
+    /// When fewer than half of several endpoints have a circuit that lets calls through, the circuits
+    /// are ignored: the few could not carry the load of all. Pauses, limits and manual modes bind.
+    fn admit_in_panic(&mut self, now: Instant, policy: &Policy, ask: &Ask<'_>) -> Option<Grant> {
+        if !self.targets.panic {
+            return None;
+        }
+        let Self {
+            targets,
+            table,
+            rng,
+            ..
+        } = self;
+        let Picker::Balance(balance) = &mut targets.picker else {
+            return None;
+        };
+        let mut view = View {
+            now,
+            policy,
+            table,
+            list: &targets.list,
+            without: ask.tried,
+            force: true,
+        };
+        let mut picked = balance.pick(now, rng, &view);
+        if picked.is_none() {
+            view.without = &[];
+            picked = balance.pick(now, rng, &view);
+        }
+        let Listed { endpoint, scheme } = self.targets.list[picked?];
+        let pass = self.table[endpoint].circuit.bypass();
+        self.hold(now, endpoint);
+        Some(Grant {
+            endpoint,
+            pass,
+            picked: Some(scheme),
+        })
+    }
+
+    /// Nobody lets the call in: it may wait for the full ones, else the one that opens first tells
+    /// when.
+    fn refuse_balanced(&mut self, now: Instant, policy: &Policy) -> Admit {
+        let shut = |listed: &Listed| {
+            let shut = look(now, policy, &self.table, listed.endpoint).err()?;
+            Some((listed.endpoint, shut))
+        };
+        let first = self
+            .targets
+            .list
+            .iter()
+            .filter_map(shut)
+            .min_by_key(|&(_, shut)| match shut {
+                Shut::Full => Instant::EPOCH,
+                Shut::Paused(until) | Shut::Circuit(Again::At(until)) => until,
+                Shut::Circuit(Again::WhenFreed | Again::Never) => Instant::NEVER,
+            });
+        let Some((id, shut)) = first else {
+            return Admit::Refused(self.no_endpoint());
+        };
+        let refusal = refusal(now, self.table[id].netloc.clone(), shut);
+        match shut {
+            Shut::Full => Admit::Full(Want::Any, refusal),
+            Shut::Paused(_) | Shut::Circuit(_) => Admit::Refused(refusal),
+        }
+    }
+
+    fn no_endpoint(&self) -> Refusal {
+        let netloc = self.table[self.own].netloc.clone();
+        Refusal {
+            reason: Reason::NoEndpoint,
+            netloc,
+            retry_after: None,
+        }
+    }
+
+    /// When somebody would take another attempt of a call whose last one was charged to `last`.
+    pub(super) fn outlook(
+        &self,
+        now: Instant,
+        policy: &Policy,
+        class: Class,
+        tried: &[EndpointId],
+        last: EndpointId,
+    ) -> Outlook {
+        let at_last = || match self.table.get(last) {
+            Some(_) => outlook_of(look(now, policy, &self.table, last)),
+            None => Outlook::Open,
+        };
+        let rejected = matches!(class, Class::Rejected);
+        match self.targets.picker {
+            Picker::Function if rejected => Outlook::Nobody,
+            Picker::Function => at_last(),
+            Picker::Custom => Outlook::Open,
+            Picker::Balance(_) if self.targets.panic && !rejected => Outlook::Open,
+            Picker::Balance(_) => self
+                .targets
+                .list
+                .iter()
+                .filter(|listed| !(rejected && tried.contains(&listed.endpoint)))
+                .map(|listed| outlook_of(look(now, policy, &self.table, listed.endpoint)))
+                .min_by_key(|outlook| match *outlook {
+                    Outlook::Open => Instant::EPOCH,
+                    Outlook::Circuit(at) | Outlook::Pause(at) => at,
+                    Outlook::Nobody => Instant::NEVER,
+                })
+                .unwrap_or(Outlook::Nobody),
+        }
+    }
+}
+
+fn outlook_of(look: Result<(), Shut>) -> Outlook {
+    match look {
+        Ok(()) | Err(Shut::Full) => Outlook::Open,
+        Err(Shut::Paused(until)) => Outlook::Pause(until),
+        Err(Shut::Circuit(Again::At(until))) => Outlook::Circuit(until),
+        Err(Shut::Circuit(Again::WhenFreed | Again::Never)) => Outlook::Nobody,
+    }
+}
+
+/// Whether an endpoint would let somebody in now.
+fn look(now: Instant, policy: &Policy, table: &Table, id: EndpointId) -> Result<(), Shut> {
+    let endpoint = &table[id];
+    endpoint
+        .circuit
+        .check(now, &policy.circuit)
+        .map_err(Shut::Circuit)?;
+    if endpoint.is_paused(now) {
+        return Err(Shut::Paused(endpoint.paused_until));
+    }
+    if endpoint.is_full(policy.max_open_per_netloc) {
+        return Err(Shut::Full);
+    }
+    Ok(())
+}
+
+fn refusal(now: Instant, netloc: crate::Netloc, shut: Shut) -> Refusal {
+    let (reason, again) = match shut {
+        Shut::Full => (Reason::Full, None),
+        Shut::Paused(until) => (Reason::Paused, Some(until)),
+        Shut::Circuit(Again::At(until)) => (Reason::CircuitOpen, Some(until)),
+        // The probe under way decides; when that will be nobody knows.
+        Shut::Circuit(Again::WhenFreed | Again::Never) => (Reason::CircuitOpen, None),
+    };
+    let retry_after: Option<Duration> = again.map(|until| until.since(now));
+    Refusal {
+        reason,
+        netloc,
+        retry_after,
+    }
+}
+
+/// Whether fewer than half of several endpoints have a circuit that lets calls through.
+fn is_panic(view: &View<'_>) -> bool {
+    let count = view.list.len();
+    let willing = |listed: &&Listed| {
+        view.table[listed.endpoint]
+            .circuit
+            .check(view.now, &view.policy.circuit)
+            .is_ok()
+    };
+    count > 1 && view.list.iter().filter(willing).count() * 2 < count
+}
+
+/// The listed endpoints, as a balancer sees them.
+struct View<'a> {
+    now: Instant,
+    policy: &'a Policy,
+    table: &'a Table,
+    list: &'a [Listed],
+    without: &'a [EndpointId],
+    /// Whether open circuits are ignored, unless they were opened by hand.
+    force: bool,
+}
+
+impl Field for View<'_> {
+    fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    fn admits(&self, index: usize) -> bool {
+        let id = self.list[index].endpoint;
+        if self.without.contains(&id) {
+            return false;
+        }
+        match look(self.now, self.policy, self.table, id) {
+            Ok(()) => true,
+            Err(Shut::Circuit(_)) if self.force => {
+                let endpoint = &self.table[id];
+                endpoint.circuit.state() != CircuitState::ForcedOpen
+                    && !endpoint.is_paused(self.now)
+                    && !endpoint.is_full(self.policy.max_open_per_netloc)
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn load(&self, index: usize) -> &Load {
+        &self.table[self.list[index].endpoint].load
+    }
+
+    fn open(&self, index: usize) -> u32 {
+        self.table[self.list[index].endpoint].open
+    }
+}

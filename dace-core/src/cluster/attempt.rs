@@ -1,0 +1,144 @@
+//! The record of an attempt under way: where it is charged, and what its exchanges said.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::admission::Grant;
+use super::endpoint::EndpointId;
+use crate::error::Refusal;
+use crate::machine::circuit::Pass;
+use crate::{Class, Instant, Scheme};
+
+slotmap::new_key_type! {
+    /// Names an attempt under way. Never names another one later, so a call handle that was kept
+    /// after its attempt ended finds nothing.
+    pub struct AttemptId;
+}
+
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) call: u64,
+    pub(super) number: u32,
+    pub(super) flags: Flags,
+    pub(super) started: Instant,
+    pub(super) deadline: Instant,
+    /// What the attempt is charged to.
+    pub(super) charged: Visit,
+    /// Other netlocs that it had exchanges with. Boxed: most attempts have none.
+    pub(super) others: Option<Box<Vec<Visit>>>,
+    /// The last exchange that dace refused.
+    pub(super) refusal: Option<Box<Refusal>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flags {
+    /// The scheme of relative URLs, if a balancer picked the endpoint.
+    pub(super) picked: Option<Scheme>,
+    /// It had an exchange.
+    pub(super) exchanged: bool,
+    /// An exchange that must not happen twice may have reached its server.
+    pub(super) unsafe_sent: bool,
+    /// The function asked for another attempt.
+    pub(super) retry_requested: bool,
+    /// It ended; answers that outlived it are still being read.
+    pub(super) over: bool,
+}
+
+/// What an attempt has to do with one netloc.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visit {
+    pub(super) endpoint: EndpointId,
+    pub(super) pass: Pass,
+    pub(super) since: Instant,
+    /// The worst class among the exchanges that ended here.
+    pub(super) worst: Option<Class>,
+    /// Exchanges under way here, up to the end of their bodies.
+    pub(super) exchanges: u16,
+    /// Whether a permit is held here.
+    pub(super) permit: bool,
+    /// An exchange was dropped before its answer began.
+    pub(super) cut: bool,
+}
+
+impl Attempt {
+    pub(super) fn new(
+        now: Instant,
+        call: u64,
+        number: u32,
+        deadline: Instant,
+        grant: Grant,
+    ) -> Self {
+        Self {
+            call,
+            number,
+            flags: Flags {
+                picked: grant.picked,
+                exchanged: false,
+                unsafe_sent: false,
+                retry_requested: false,
+                over: false,
+            },
+            started: now,
+            deadline,
+            charged: Visit::new(now, grant.endpoint, grant.pass),
+            others: None,
+            refusal: None,
+        }
+    }
+
+    pub(super) fn others(&self) -> &[Visit] {
+        self.others.as_ref().map_or(&[], |others| others.as_slice())
+    }
+
+    pub(super) fn visits(&mut self) -> impl Iterator<Item = &mut Visit> {
+        let others = self.others.as_mut().map(|others| others.iter_mut());
+        core::iter::once(&mut self.charged).chain(others.into_iter().flatten())
+    }
+
+    pub(super) fn visit(&mut self, endpoint: EndpointId) -> Option<&mut Visit> {
+        self.visits().find(|visit| visit.endpoint == endpoint)
+    }
+
+    /// Whether any exchange is under way.
+    pub(super) fn is_exchanging(&self) -> bool {
+        self.charged.exchanges > 0 || self.others().iter().any(|visit| visit.exchanges > 0)
+    }
+
+    pub(super) fn push(&mut self, visit: Visit) {
+        self.others.get_or_insert_default().push(visit);
+    }
+
+    /// Charges the attempt to another netloc that it has been at.
+    pub(super) fn charge_to(&mut self, endpoint: EndpointId) {
+        let Some(others) = &mut self.others else {
+            return;
+        };
+        if let Some(visit) = others.iter_mut().find(|visit| visit.endpoint == endpoint) {
+            core::mem::swap(visit, &mut self.charged);
+        }
+    }
+
+    /// Charges the attempt to `visit` from now on; the old one stays known for what it heard.
+    pub(super) fn move_to(&mut self, visit: Visit) {
+        let old = core::mem::replace(&mut self.charged, visit);
+        self.push(old);
+    }
+}
+
+impl Visit {
+    pub(super) fn new(now: Instant, endpoint: EndpointId, pass: Pass) -> Self {
+        Self {
+            endpoint,
+            pass,
+            since: now,
+            worst: None,
+            exchanges: 0,
+            permit: true,
+            cut: false,
+        }
+    }
+
+    pub(super) fn hear(&mut self, class: Class) {
+        self.worst = Some(self.worst.map_or(class, |worst| worst.worse(class)));
+    }
+}

@@ -1,0 +1,646 @@
+//! The call machine: one call from start to verdict.
+//!
+//! The driver asks [`poll_action`](CallMachine::poll_action) what to do next, does it, and reports
+//! what came of it: an [`Action::Attempt`] is answered by one [`on_returned`](CallMachine::on_returned),
+//! an [`Action::Cancel`] by one [`on_cancelled`](CallMachine::on_cancelled), an [`Action::Propose`] by
+//! one [`on_proposal`](CallMachine::on_proposal), and after a wait it asks again. Whatever happens to
+//! the driver, one [`on_abandoned`](CallMachine::on_abandoned) gives everything back.
+
+use core::task::Waker;
+use core::time::Duration;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::Cluster;
+use super::admission::{Admit, Ask, Grant, Proposal};
+use super::attempt::{Attempt, AttemptId};
+use super::endpoint::EndpointId;
+use super::settle::{Finish, Settled};
+use crate::error::{Reason, Refusal};
+use crate::event::{Outcome, What};
+use crate::instant::nanos;
+use crate::machine::queue::{TicketId, Wakes};
+use crate::machine::retry::{self, Failed, Retry, SHORTEST_ATTEMPT};
+use crate::policy::Policy;
+use crate::report::Trace;
+use crate::{Class, ConfigError, Instant, Why};
+
+/// How often a user's balancer is asked for one attempt.
+const PROPOSALS: u8 = 4;
+
+/// What the driver does next.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Action {
+    /// Ask the user's balancer.
+    Propose,
+    /// Wait in the queue: until woken, at the latest until this instant.
+    Queue(Instant),
+    /// Run the function. It ends by itself, or is to be looked at again at `deadline`.
+    Attempt {
+        id: AttemptId,
+        number: u32,
+        deadline: Instant,
+    },
+    /// Drop the function's future: its time is up.
+    Cancel,
+    /// Wait until this instant.
+    WaitUntil(Instant),
+    /// The call is over.
+    Finish(Verdict),
+}
+
+/// How the call ends.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// With what the last attempt returned.
+    Ended(Ended),
+    /// By its deadline, or by an attempt's that is not retried.
+    TimedOut { after: Duration, attempts: u32 },
+    /// Before any attempt.
+    Refused(Box<Refusal>),
+    /// A user's balancer named what is no target.
+    Wrong(Box<ConfigError>),
+    /// The dependency takes no more calls.
+    Closed,
+}
+
+/// What is to be said beside an attempt's error.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) attempts: u32,
+    /// It was a value, not an error.
+    pub(crate) value: bool,
+    pub(crate) why: Why,
+    pub(crate) requested: bool,
+    pub(crate) retry_after: Option<Duration>,
+    /// The exchange that was refused, if that is why.
+    pub(crate) refusal: Option<Box<Refusal>>,
+}
+
+/// What a call brings along.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    /// The call's own timeout.
+    pub(crate) timeout: Duration,
+    /// What is left of a deadline that was handed down.
+    pub(crate) within: Duration,
+    pub(crate) idempotent: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct CallMachine {
+    state: State,
+    call: u64,
+    started: Instant,
+    deadline: Instant,
+    /// In nanoseconds.
+    hang_after: u64,
+    tried: Vec<EndpointId>,
+    proposal: Proposal,
+    pub(crate) trace: Option<Box<Trace>>,
+    attempts: u32,
+    proposals: u8,
+    idempotent: bool,
+    /// The retry that comes took a token.
+    token_held: bool,
+    /// The attempt under way took a token.
+    token_spent: bool,
+    /// The last attempt that returned did so with an error.
+    failed: bool,
+    /// The call's one retry without a token was made.
+    free_used: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    New(Start),
+    /// Wants to be let in.
+    Admission,
+    Queued(TicketId),
+    Running {
+        id: AttemptId,
+        deadline: Instant,
+    },
+    Waiting {
+        until: Instant,
+    },
+    Ended(Verdict),
+    Done,
+}
+
+impl CallMachine {
+    pub(crate) fn new(start: Start) -> Self {
+        Self {
+            state: State::New(start),
+            call: 0,
+            started: Instant::EPOCH,
+            deadline: Instant::NEVER,
+            hang_after: 0,
+            tried: Vec::new(),
+            proposal: Proposal::Unasked,
+            trace: None,
+            attempts: 0,
+            proposals: 0,
+            idempotent: start.idempotent,
+            token_held: false,
+            token_spent: false,
+            failed: false,
+            free_used: false,
+        }
+    }
+
+    /// The settings of the call, while it has not begun.
+    pub(crate) fn start_mut(&mut self) -> Option<&mut Start> {
+        match &mut self.state {
+            State::New(start) => Some(start),
+            _ => None,
+        }
+    }
+
+    /// The number of the call, 0 before it began.
+    pub(crate) fn call(&self) -> u64 {
+        self.call
+    }
+
+    /// Attempts begun.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Whether it holds nothing: it has not begun, or is over.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.state, State::New(_) | State::Done)
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    pub(crate) fn poll_action(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        cluster: &mut Cluster,
+        waker: &Waker,
+        wakes: &mut Wakes,
+    ) -> Action {
+        if let State::New(start) = self.state {
+            if let Some(verdict) = self.start(now, policy, cluster, start) {
+                self.state = State::Done;
+                return Action::Finish(verdict);
+            }
+        }
+        if now >= self.deadline {
+            if let State::Running { .. } = self.state {
+                return Action::Cancel;
+            }
+            if !matches!(self.state, State::Ended(_) | State::Done) {
+                self.give_back_place(now, policy, cluster, wakes);
+                self.state = State::Ended(self.timed_out(self.deadline.since(self.started)));
+            }
+        }
+        match core::mem::replace(&mut self.state, State::Done) {
+            State::New(_) | State::Done => Action::WaitUntil(Instant::NEVER),
+            State::Admission => self.admit(now, policy, cluster, None, waker, wakes),
+            State::Queued(ticket) => self.admit(now, policy, cluster, Some(ticket), waker, wakes),
+            State::Running { id, deadline } => {
+                self.state = State::Running { id, deadline };
+                if now >= deadline {
+                    Action::Cancel
+                } else {
+                    Action::WaitUntil(deadline)
+                }
+            }
+            State::Waiting { until } if now < until => {
+                self.state = State::Waiting { until };
+                Action::WaitUntil(until.min(self.deadline))
+            }
+            State::Waiting { .. } => self.admit(now, policy, cluster, None, waker, wakes),
+            State::Ended(verdict) => self.finish(now, cluster, verdict, wakes),
+        }
+    }
+
+    fn start(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        cluster: &mut Cluster,
+        start: Start,
+    ) -> Option<Verdict> {
+        if cluster.closed {
+            return Some(Verdict::Closed);
+        }
+        cluster.calls_begun += 1;
+        cluster.calls_open += 1;
+        self.call = cluster.calls_begun;
+        self.started = now;
+        self.deadline = now.after(start.timeout.min(start.within));
+        self.hang_after = nanos(policy.hang_after(start.timeout));
+        self.state = State::Admission;
+        cluster.events.push(now, self.call, || What::CallStarted);
+        None
+    }
+
+    /// One step of admission, from the queue if the call waits there.
+    fn admit(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        cluster: &mut Cluster,
+        ticket: Option<TicketId>,
+        waker: &Waker,
+        wakes: &mut Wakes,
+    ) -> Action {
+        if cluster.asks_user() && self.wants_proposal(cluster) {
+            self.state = ticket.map_or(State::Admission, State::Queued);
+            return Action::Propose;
+        }
+        if let Proposal::Wrong(error) = &self.proposal {
+            let error = error.clone();
+            self.leave(now, policy, cluster, ticket, wakes);
+            self.give_back_token(cluster);
+            return self.finish(now, cluster, Verdict::Wrong(error), wakes);
+        }
+        let offer = cluster.take_turn(now, policy, ticket, waker, wakes);
+        let deadline = now.after(policy.attempt_timeout).min(self.deadline);
+        let ask = Ask {
+            call: self.call,
+            tried: &self.tried,
+            deadline,
+            proposal: &self.proposal,
+        };
+        let admitted = cluster.admit(now, policy, &ask, wakes);
+        if let Some(place) = offer {
+            cluster.offer_on(now, policy, place, wakes);
+        }
+        match admitted {
+            Admit::Go(grant) => {
+                self.leave(now, policy, cluster, ticket, wakes);
+                self.run(now, cluster, grant, deadline)
+            }
+            Admit::Full(want, refusal) => {
+                let start_by = self.deadline.before(SHORTEST_ATTEMPT);
+                let room = ticket.is_some() || cluster.waiting_calls < policy.queue;
+                if now >= start_by || !room {
+                    self.leave(now, policy, cluster, ticket, wakes);
+                    return self.refused(now, cluster, refusal, wakes);
+                }
+                let ticket =
+                    ticket.unwrap_or_else(|| cluster.join_queue(now, self.call, want, waker));
+                self.state = State::Queued(ticket);
+                Action::Queue(cluster.queue.look_again(now, ticket).min(start_by))
+            }
+            Admit::Refused(refusal) => {
+                self.leave(now, policy, cluster, ticket, wakes);
+                self.refused(now, cluster, refusal, wakes)
+            }
+        }
+    }
+
+    /// Whether the user's balancer is to be asked: it was not yet, or named one that was tried.
+    fn wants_proposal(&mut self, cluster: &Cluster) -> bool {
+        match &self.proposal {
+            Proposal::Unasked => true,
+            Proposal::Nobody | Proposal::Wrong(_) => false,
+            Proposal::Target(target) => {
+                let tried = cluster.is_among(&self.tried, target.netloc());
+                let again = tried && self.proposals + 1 < PROPOSALS;
+                self.proposals += u8::from(again);
+                again
+            }
+        }
+    }
+
+    fn leave(
+        &self,
+        now: Instant,
+        policy: &Policy,
+        cluster: &mut Cluster,
+        ticket: Option<TicketId>,
+        wakes: &mut Wakes,
+    ) {
+        if let Some(ticket) = ticket {
+            cluster.leave_queue(now, policy, self.call, ticket, wakes);
+        }
+    }
+
+    fn run(
+        &mut self,
+        now: Instant,
+        cluster: &mut Cluster,
+        grant: Grant,
+        deadline: Instant,
+    ) -> Action {
+        self.attempts += 1;
+        self.proposals = 0;
+        self.proposal = Proposal::Unasked;
+        self.token_spent = core::mem::replace(&mut self.token_held, false);
+        let number = self.attempts;
+        let id = cluster
+            .attempts
+            .insert(Attempt::new(now, self.call, number, deadline, grant));
+        cluster
+            .events
+            .push(now, self.call, || What::AttemptStarted {
+                attempt: number,
+                netloc: cluster.table[grant.endpoint].netloc.clone(),
+            });
+        if let Some(trace) = &mut self.trace {
+            trace.begin(now);
+        }
+        self.state = State::Running { id, deadline };
+        Action::Attempt {
+            id,
+            number,
+            deadline,
+        }
+    }
+
+    /// Nobody lets the call in.
+    fn refused(
+        &mut self,
+        now: Instant,
+        cluster: &mut Cluster,
+        refusal: Refusal,
+        wakes: &mut Wakes,
+    ) -> Action {
+        self.proposals += 1;
+        if cluster.asks_user() && self.proposals < PROPOSALS && refusal.reason != Reason::NoEndpoint
+        {
+            self.proposal = Proposal::Unasked;
+            self.state = State::Admission;
+            return Action::Propose;
+        }
+        cluster.totals.count_refusal(refusal.reason);
+        cluster.events.push(now, self.call, || What::Refused {
+            refusal: refusal.clone(),
+        });
+        self.give_back_token(cluster);
+        let verdict = if self.attempts == 0 {
+            Verdict::Refused(Box::new(refusal))
+        } else {
+            Verdict::Ended(Ended {
+                attempts: self.attempts,
+                value: !self.failed,
+                why: Why::NoEndpoint,
+                requested: false,
+                retry_after: refusal.retry_after,
+                refusal: None,
+            })
+        };
+        self.finish(now, cluster, verdict, wakes)
+    }
+
+    /// The answer to [`Action::Propose`].
+    pub(crate) fn on_proposal(&mut self, proposal: Proposal) {
+        self.proposal = proposal;
+    }
+
+    /// The answer to [`Action::Attempt`]: the function returned something of this class.
+    pub(crate) fn on_returned(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        cluster: &mut Cluster,
+        class: Class,
+        failed: bool,
+        wakes: &mut Wakes,
+    ) {
+        self.end_attempt(
+            now,
+            policy,
+            cluster,
+            Finish::Returned { class, failed },
+            wakes,
+        );
+    }
+
+    /// The answer to [`Action::Cancel`]: the function's future was dropped.
+    pub(crate) fn on_cancelled(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        cluster: &mut Cluster,
+        wakes: &mut Wakes,
+    ) {
+        let late = now >= self.deadline;
+        let finish = if late {
+            Finish::DeadlinePassed
+        } else {
+            Finish::TimedOut
+        };
+        self.end_attempt(now, policy, cluster, finish, wakes);
+    }
+
+    fn end_attempt(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        cluster: &mut Cluster,
+        finish: Finish,
+        wakes: &mut Wakes,
+    ) {
+        let State::Running { id, .. } = self.state else {
+            return;
+        };
+        let hang_after = Duration::from_nanos(self.hang_after);
+        let Some(settled) = cluster.settle(now, policy, id, finish, hang_after, wakes) else {
+            return;
+        };
+        if let Some(trace) = &mut self.trace {
+            let netloc = cluster.table[settled.endpoint].netloc.clone();
+            trace.end(now, self.started, self.attempts, netloc, settled.class);
+        }
+        self.state = match finish {
+            Finish::Returned { failed, .. } => {
+                self.failed = failed;
+                if settled.class == Class::Success {
+                    self.reward(cluster);
+                }
+                self.after_return(now, policy, cluster, settled, failed)
+            }
+            Finish::TimedOut => match self.decide(now, policy, cluster, &settled) {
+                Ok(until) => State::Waiting { until },
+                Err(_) => State::Ended(self.timed_out(policy.attempt_timeout)),
+            },
+            Finish::DeadlinePassed => {
+                State::Ended(self.timed_out(self.deadline.since(self.started)))
+            }
+            Finish::Dropped | Finish::Panicked => State::Done,
+        };
+    }
+
+    /// Successes pay for retries.
+    fn reward(&mut self, cluster: &mut Cluster) {
+        if self.token_spent {
+            cluster.tokens.give_back();
+        } else if self.attempts == 1 {
+            cluster.tokens.on_first_try_success();
+        }
+    }
+
+    fn after_return(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        cluster: &mut Cluster,
+        settled: Settled,
+        failed: bool,
+    ) -> State {
+        let why = match self.decide(now, policy, cluster, &settled) {
+            Ok(until) => return State::Waiting { until },
+            Err(why) => why,
+        };
+        let hint = match settled.class {
+            Class::Throttled(hint) => hint,
+            _ => None,
+        };
+        let refusal = settled.refusal.filter(|_| failed);
+        State::Ended(Verdict::Ended(Ended {
+            attempts: self.attempts,
+            value: !failed,
+            why,
+            requested: settled.class == Class::RetryRequested,
+            retry_after: refusal.as_ref().map_or(hint, |refusal| refusal.retry_after),
+            refusal,
+        }))
+    }
+
+    /// Decides on a retry: when it begins, or why there is none.
+    fn decide(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        cluster: &mut Cluster,
+        settled: &Settled,
+    ) -> Result<Instant, Why> {
+        if matches!(
+            settled.class,
+            Class::Success | Class::CallerFault | Class::Ignored
+        ) {
+            return Err(Why::Class);
+        }
+        if !self.tried.contains(&settled.endpoint) {
+            self.tried.push(settled.endpoint);
+        }
+        let outlook = cluster.outlook(now, policy, settled.class, &self.tried, settled.endpoint);
+        let failed = Failed {
+            class: settled.class,
+            replay_safe: settled.replay_safe && self.idempotent,
+            attempts: self.attempts,
+            free_used: self.free_used,
+            deadline: self.deadline,
+        };
+        let Cluster { rng, tokens, .. } = cluster;
+        match retry::decide(now, policy, rng, tokens, &failed, outlook) {
+            Ok(Retry { at, token }) => {
+                self.free_used |= settled.class == Class::Refused && !token;
+                self.token_held = token;
+                cluster.totals.retries += 1;
+                cluster.events.push(now, self.call, || What::RetryDecided {
+                    wait: at.since(now),
+                });
+                Ok(at)
+            }
+            Err(why) => {
+                cluster.totals.count_suppressed(why);
+                cluster
+                    .events
+                    .push(now, self.call, || What::RetrySuppressed { why });
+                Err(why)
+            }
+        }
+    }
+
+    fn timed_out(&self, after: Duration) -> Verdict {
+        Verdict::TimedOut {
+            after,
+            attempts: self.attempts,
+        }
+    }
+
+    fn finish(
+        &mut self,
+        now: Instant,
+        cluster: &mut Cluster,
+        verdict: Verdict,
+        wakes: &mut Wakes,
+    ) -> Action {
+        let outcome = match &verdict {
+            Verdict::Ended(Ended { value: true, .. }) => Outcome::Value,
+            Verdict::Ended(_) => Outcome::Error,
+            Verdict::TimedOut { .. } => Outcome::Timeout,
+            Verdict::Wrong(_) | Verdict::Refused(_) | Verdict::Closed => Outcome::Refused,
+        };
+        self.close(now, cluster, outcome, wakes);
+        Action::Finish(verdict)
+    }
+
+    fn close(&mut self, now: Instant, cluster: &mut Cluster, outcome: Outcome, wakes: &mut Wakes) {
+        self.state = State::Done;
+        cluster.calls_open -= 1;
+        cluster.totals.count_call(outcome);
+        let (took, attempts) = (now.since(self.started), self.attempts);
+        cluster.events.push(now, self.call, || What::CallEnded {
+            outcome,
+            took,
+            attempts,
+        });
+        if cluster.calls_open == 0 {
+            for closer in cluster.closers.drain(..) {
+                wakes.push(closer);
+            }
+        }
+    }
+
+    /// The driver goes away, or user code panicked in it: everything is given back.
+    pub(crate) fn on_abandoned(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        cluster: &mut Cluster,
+        panicked: bool,
+        wakes: &mut Wakes,
+    ) {
+        if self.is_idle() {
+            return;
+        }
+        if let State::Running { .. } = self.state {
+            let finish = if panicked {
+                Finish::Panicked
+            } else {
+                Finish::Dropped
+            };
+            self.end_attempt(now, policy, cluster, finish, wakes);
+        }
+        self.give_back_place(now, policy, cluster, wakes);
+        let outcome = if panicked {
+            Outcome::Panicked
+        } else {
+            Outcome::Dropped
+        };
+        self.close(now, cluster, outcome, wakes);
+    }
+
+    fn give_back_place(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        cluster: &mut Cluster,
+        wakes: &mut Wakes,
+    ) {
+        self.give_back_token(cluster);
+        if let State::Queued(ticket) = self.state {
+            cluster.leave_queue(now, policy, self.call, ticket, wakes);
+        }
+    }
+
+    /// A retry that was paid for is not made.
+    fn give_back_token(&mut self, cluster: &mut Cluster) {
+        if core::mem::replace(&mut self.token_held, false) {
+            cluster.tokens.give_back();
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! One server as the dependency knows it.
+
+use crate::machine::balancer::Load;
+use crate::machine::circuit::Circuit;
+use crate::{Instant, Netloc};
+
+slotmap::new_key_type! {
+    /// Names an endpoint of one dependency. Never names another one later.
+    pub struct EndpointId;
+}
+
+/// The live state of one netloc.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) netloc: Netloc,
+    pub(crate) circuit: Circuit,
+    pub(crate) load: Load,
+    /// Permits held.
+    pub(crate) open: u32,
+    /// Permits kept for waiters that were offered one.
+    pub(crate) offered: u32,
+    pub(crate) paused_until: Instant,
+    pub(crate) connections: Connections,
+    /// Attempts, waiters and target lists that know this endpoint: it stays while there are any.
+    pub(crate) holders: u32,
+    /// Whether the target list holds it, and how often.
+    pub(crate) listed: u32,
+}
+
+/// The connection places of one netloc (`http_pool_size`).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Connections {
+    pub(crate) used: u32,
+    /// Places kept for waiters that were offered one.
+    pub(crate) offered: u32,
+    /// An answer was HTTP/2: one connection carries all, no places are counted.
+    pub(crate) multiplexed: bool,
+}
+
+impl Endpoint {
+    pub(crate) fn new(netloc: Netloc) -> Self {
+        Self {
+            netloc,
+            circuit: Circuit::new(),
+            load: Load::new(),
+            open: 0,
+            offered: 0,
+            paused_until: Instant::EPOCH,
+            connections: Connections::default(),
+            holders: 0,
+            listed: 0,
+        }
+    }
+
+    pub(crate) fn is_paused(&self, now: Instant) -> bool {
+        now < self.paused_until
+    }
+
+    pub(crate) fn is_full(&self, limit: u32) -> bool {
+        self.open.saturating_add(self.offered) >= limit
+    }
+
+    pub(crate) fn has_connection(&self, size: u32) -> bool {
+        self.connections.multiplexed
+            || self
+                .connections
+                .used
+                .saturating_add(self.connections.offered)
+                < size
+    }
+
+    /// Nothing is known of it that a new entry would not know as well: it may be forgotten.
+    pub(crate) fn is_forgettable(&self, now: Instant) -> bool {
+        self.holders == 0
+            && self.open == 0
+            && self.offered == 0
+            && self.connections.used == 0
+            && !self.is_paused(now)
+            && self.circuit.is_unsuspected(now)
+    }
+}

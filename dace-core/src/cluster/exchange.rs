@@ -1,0 +1,380 @@
+//! Exchanges: which netloc an attempt is charged to, and what its answers said.
+//!
+//! An attempt holds one permit. Without a balancer it starts charged to the dependency itself, and
+//! its first exchange moves it; a later one elsewhere moves it on, if none is under way. Before it
+//! waits for the new place it gives the old one back: an attempt that waits holds nothing that
+//! another one could wait for. A second exchange elsewhere *while* the first is under way takes an
+//! extra permit or is refused at once.
+
+use core::task::Waker;
+
+use alloc::boxed::Box;
+
+use super::Cluster;
+use super::admission::{Admit, Ask, Proposal};
+use super::attempt::{Attempt, AttemptId, Visit};
+use super::endpoint::EndpointId;
+use crate::error::{Reason, Refusal};
+use crate::event::What;
+use crate::http::Sent;
+use crate::machine::queue::{TicketId, Wakes, Want};
+use crate::machine::retry::SHORTEST_ATTEMPT;
+use crate::policy::Policy;
+use crate::{Class, Instant, Netloc, Target};
+
+/// The answer to an exchange that wants to begin.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Begin {
+    /// It may: end it with [`Cluster::leave_exchange`] and
+    /// [`Cluster::release_connection`].
+    Go(EndpointId),
+    /// It waits, and looks again when it is woken, at the latest at this instant.
+    Wait(Instant),
+    /// Somebody refused it.
+    Refused(Refusal),
+    /// It would wait for a connection that its own attempt holds.
+    OwnPlace,
+    /// The attempt has ended.
+    AttemptOver,
+}
+
+/// How an exchange ended, up to its answer's head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    pub(crate) class: Class,
+    pub(crate) sent: Sent,
+    /// Whether it may happen twice.
+    pub(crate) replay_safe: bool,
+    /// The answer came over a connection that carries many exchanges at a time.
+    pub(crate) multiplexed: bool,
+}
+
+impl Cluster {
+    /// The target that a balancer picked for the attempt.
+    pub(crate) fn picked_target(&self, id: AttemptId) -> Option<Target> {
+        let attempt = self
+            .attempts
+            .get(id)
+            .filter(|attempt| !attempt.flags.over)?;
+        let scheme = attempt.flags.picked?;
+        Some(Target::new(
+            scheme,
+            self.table[attempt.charged.endpoint].netloc.clone(),
+        ))
+    }
+
+    /// The function asks for another attempt.
+    pub(crate) fn request_retry(&mut self, id: AttemptId) {
+        if let Some(attempt) = self.attempts.get_mut(id) {
+            attempt.flags.retry_requested = true;
+        }
+    }
+
+    /// Asks for an exchange, again if it waited: `ticket` is its place in the queue.
+    pub(crate) fn begin_exchange(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: AttemptId,
+        to: &Netloc,
+        ticket: &mut Option<TicketId>,
+        waker: &Waker,
+        wakes: &mut Wakes,
+    ) -> Begin {
+        let offer = self.take_turn(now, policy, *ticket, waker, wakes);
+        let begin = self.step(now, policy, id, to, wakes);
+        if let Some(place) = offer {
+            self.offer_on(now, policy, place, wakes);
+        }
+        match begin {
+            Ok(begin) => {
+                if let Some(left) = ticket.take() {
+                    self.leave_queue(now, policy, self.call_of(id), left, wakes);
+                }
+                begin
+            }
+            Err((want, refusal)) => self.wait(now, policy, id, want, refusal, ticket, waker, wakes),
+        }
+    }
+
+    /// One step towards an exchange: `Err` is what it has to wait for.
+    fn step(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: AttemptId,
+        to: &Netloc,
+        wakes: &mut Wakes,
+    ) -> Result<Begin, (Want<EndpointId>, Refusal)> {
+        if self
+            .attempts
+            .get(id)
+            .is_none_or(|attempt| attempt.flags.over)
+        {
+            return Ok(Begin::AttemptOver);
+        }
+        let endpoint = self.table.intern(now, to);
+        let held = self.attempts[id]
+            .visit(endpoint)
+            .is_some_and(|visit| visit.permit);
+        if !held {
+            if let Some(begin) = self.go_to(now, policy, id, endpoint, wakes)? {
+                return Ok(begin);
+            }
+        }
+        self.connect(policy, id, endpoint)
+    }
+
+    /// Gets a permit at an endpoint where the attempt holds none. `Ok(None)`: it has one now.
+    fn go_to(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: AttemptId,
+        endpoint: EndpointId,
+        wakes: &mut Wakes,
+    ) -> Result<Option<Begin>, (Want<EndpointId>, Refusal)> {
+        let attempt = &self.attempts[id];
+        let (call, deadline) = (attempt.call, attempt.deadline);
+        let moves = attempt.flags.picked.is_none() && !attempt.is_exchanging();
+        let ask = Ask {
+            call,
+            tried: &[],
+            deadline,
+            proposal: &Proposal::Unasked,
+        };
+        match self.admit_at(now, policy, &ask, endpoint, None, wakes) {
+            Admit::Go(grant) => {
+                if moves {
+                    self.give_back_charged(now, policy, id, wakes);
+                }
+                self.arrive(
+                    now,
+                    policy,
+                    id,
+                    Visit::new(now, endpoint, grant.pass),
+                    moves,
+                );
+                Ok(None)
+            }
+            Admit::Full(want, refusal) if moves => {
+                self.give_back_charged(now, policy, id, wakes);
+                Err((want, refusal))
+            }
+            Admit::Full(_, refusal) | Admit::Refused(refusal) => {
+                Ok(Some(self.refuse_exchange(now, id, refusal)))
+            }
+        }
+    }
+
+    /// The attempt has a permit at a netloc: a new one, or one that it had been at before.
+    fn arrive(&mut self, now: Instant, policy: &Policy, id: AttemptId, visit: Visit, moves: bool) {
+        let attempt = &mut self.attempts[id];
+        let endpoint = visit.endpoint;
+        let Some(known) = attempt.visit(endpoint) else {
+            if moves {
+                attempt.move_to(visit)
+            } else {
+                attempt.push(visit)
+            }
+            return;
+        };
+        // It hears once of the attempt: by the pass of the first visit, which is older.
+        known.permit = true;
+        if moves {
+            attempt.charge_to(endpoint);
+        }
+        self.table[endpoint].holders -= 1;
+        self.give_back_pass(now, policy, endpoint, visit.pass);
+    }
+
+    fn give_back_charged(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: AttemptId,
+        wakes: &mut Wakes,
+    ) {
+        let charged = &mut self.attempts[id].charged;
+        if core::mem::replace(&mut charged.permit, false) {
+            let endpoint = charged.endpoint;
+            self.release_permit(now, policy, endpoint, wakes);
+        }
+    }
+
+    /// Takes a connection place for an exchange.
+    fn connect(
+        &mut self,
+        policy: &Policy,
+        id: AttemptId,
+        endpoint: EndpointId,
+    ) -> Result<Begin, (Want<EndpointId>, Refusal)> {
+        let attempt = &mut self.attempts[id];
+        let entry = &mut self.table[endpoint];
+        let Some(visit) = attempt.visit(endpoint) else {
+            return Ok(Begin::AttemptOver);
+        };
+        if !entry.has_connection(policy.http_pool_size) {
+            if visit.exchanges > 0 {
+                return Ok(Begin::OwnPlace);
+            }
+            let netloc = entry.netloc.clone();
+            let refusal = Refusal {
+                reason: Reason::Full,
+                netloc,
+                retry_after: None,
+            };
+            return Err((Want::Connection(endpoint), refusal));
+        }
+        entry.connections.used += 1;
+        visit.exchanges += 1;
+        attempt.flags.exchanged = true;
+        Ok(Begin::Go(endpoint))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one step, all of it needed")]
+    fn wait(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: AttemptId,
+        want: Want<EndpointId>,
+        refusal: Refusal,
+        ticket: &mut Option<TicketId>,
+        waker: &Waker,
+        wakes: &mut Wakes,
+    ) -> Begin {
+        if ticket.is_some_and(|ticket| self.queue.want(ticket) != Some(want)) {
+            if let Some(left) = ticket.take() {
+                self.leave_queue(now, policy, self.call_of(id), left, wakes);
+            }
+        }
+        let start_by = self.attempts[id].deadline.before(SHORTEST_ATTEMPT);
+        let is_call = !matches!(want, Want::Connection(_));
+        if now >= start_by || (is_call && ticket.is_none() && self.waiting_calls >= policy.queue) {
+            if let Some(left) = ticket.take() {
+                self.leave_queue(now, policy, self.call_of(id), left, wakes);
+            }
+            return self.refuse_exchange(now, id, refusal);
+        }
+        let call = self.call_of(id);
+        let ticket = *ticket.get_or_insert_with(|| self.join_queue(now, call, want, waker));
+        Begin::Wait(self.queue.look_again(now, ticket).min(start_by))
+    }
+
+    fn refuse_exchange(&mut self, now: Instant, id: AttemptId, refusal: Refusal) -> Begin {
+        let attempt = &mut self.attempts[id];
+        attempt.refusal = Some(Box::new(refusal.clone()));
+        let call = attempt.call;
+        self.totals.count_refusal(refusal.reason);
+        self.events.push(now, call, || What::Refused {
+            refusal: refusal.clone(),
+        });
+        Begin::Refused(refusal)
+    }
+
+    /// The exchange has an answer's head, or none ever. Its place stays taken until
+    /// [`leave_exchange`](Self::leave_exchange).
+    pub(crate) fn on_answer(&mut self, id: AttemptId, endpoint: EndpointId, end: End) {
+        if end.multiplexed {
+            self.table[endpoint].connections.multiplexed = true;
+        }
+        let Some(attempt) = self.attempts.get_mut(id) else {
+            return;
+        };
+        if end.sent != Sent::Unsent && !end.replay_safe {
+            attempt.flags.unsafe_sent = true;
+        }
+        if let Some(visit) = attempt.visit(endpoint) {
+            visit.hear(end.class);
+        }
+    }
+
+    /// The body of an answer failed. While its attempt runs it is part of what the attempt did;
+    /// after that it is a result of its own.
+    pub(crate) fn on_body_failure(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: AttemptId,
+        endpoint: EndpointId,
+        class: Class,
+        wakes: &mut Wakes,
+    ) {
+        let Some(attempt) = self.attempts.get_mut(id) else {
+            return;
+        };
+        let (call, over) = (attempt.call, attempt.flags.over);
+        let Some(visit) = attempt.visit(endpoint) else {
+            return;
+        };
+        if !over {
+            visit.hear(class);
+            return;
+        }
+        let (pass, elapsed) = (visit.pass, now.since(visit.since));
+        self.hear(now, policy, call, endpoint, pass, class, elapsed, wakes);
+    }
+
+    /// The exchange takes part in its attempt no more: its answer was read, dropped or detached.
+    /// `cut` if it was dropped before the answer began; then whether it may happen twice.
+    pub(crate) fn leave_exchange(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: AttemptId,
+        endpoint: EndpointId,
+        cut: Option<bool>,
+        wakes: &mut Wakes,
+    ) {
+        let Some(attempt) = self.attempts.get_mut(id) else {
+            return;
+        };
+        let over = attempt.flags.over;
+        let charged = attempt.charged.endpoint == endpoint;
+        attempt.flags.unsafe_sent |= cut == Some(false);
+        let Some(visit) = attempt.visit(endpoint) else {
+            return;
+        };
+        visit.exchanges -= 1;
+        visit.cut |= cut.is_some();
+        // The place of an extra exchange ends with it; that of the attempt itself with the attempt.
+        if visit.exchanges == 0 && visit.permit && (over || !charged) {
+            visit.permit = false;
+            self.release_permit(now, policy, endpoint, wakes);
+        }
+        self.forget_if_done(id);
+    }
+
+    /// An exchange that waited is given up.
+    pub(crate) fn abandon_exchange(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: AttemptId,
+        ticket: TicketId,
+        wakes: &mut Wakes,
+    ) {
+        self.leave_queue(now, policy, self.call_of(id), ticket, wakes);
+    }
+
+    fn call_of(&self, id: AttemptId) -> u64 {
+        self.attempts.get(id).map_or(0, |attempt| attempt.call)
+    }
+
+    /// Drops the record of an attempt that is over and whose answers are all read.
+    pub(super) fn forget_if_done(&mut self, id: AttemptId) {
+        let done = |attempt: &Attempt| attempt.flags.over && !attempt.is_exchanging();
+        if !self.attempts.get(id).is_some_and(done) {
+            return;
+        }
+        let Some(mut attempt) = self.attempts.remove(id) else {
+            return;
+        };
+        for visit in attempt.visits() {
+            debug_assert!(!visit.permit, "a finished attempt holds no permit");
+            self.table[visit.endpoint].holders -= 1;
+        }
+    }
+}

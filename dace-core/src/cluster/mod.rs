@@ -1,0 +1,196 @@
+//! All shared state of one dependency, behind one lock.
+//!
+//! A call takes the lock twice: for admission, and for the outcome. One lock gives every input a
+//! place in one order, so that the same policy, seed and order of inputs give the same decisions, bit
+//! for bit. Nothing here waits, reads a clock, or calls user code; what is to be done after
+//! unlocking (wakers) is returned.
+
+mod admission;
+mod attempt;
+mod call;
+mod endpoint;
+mod events;
+mod exchange;
+mod places;
+mod settle;
+mod snapshot;
+mod table;
+mod targets;
+
+pub(crate) use admission::Proposal;
+pub(crate) use attempt::AttemptId;
+pub(crate) use call::{Action, CallMachine, Ended, Start, Verdict};
+pub(crate) use endpoint::EndpointId;
+pub(crate) use exchange::{Begin, End};
+pub use snapshot::{EndpointSnapshot, Snapshot, Totals};
+pub(crate) use targets::{Selection, Shipped};
+
+use core::task::Waker;
+
+use alloc::vec::Vec;
+
+use slotmap::SlotMap;
+
+use attempt::Attempt;
+use events::Events;
+use table::Table;
+use targets::Targets;
+
+use crate::event::What;
+use crate::machine::circuit::Transition;
+use crate::machine::queue::{Queue, Wakes};
+use crate::machine::tokens::Tokens;
+use crate::policy::Policy;
+use crate::{Event, Instant, Netloc, Target};
+
+/// The shared state of one dependency.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    table: Table,
+    /// The dependency's own entry, for attempts that make no exchange.
+    own: EndpointId,
+    targets: Targets,
+    tokens: Tokens,
+    rng: fastrand::Rng,
+    queue: Queue<EndpointId>,
+    /// Those in the queue that wait for a permit: `queue(n)` bounds them.
+    waiting_calls: usize,
+    attempts: SlotMap<AttemptId, Attempt>,
+    events: Events,
+    totals: Totals,
+    /// Calls begun so far: the last one's number.
+    calls_begun: u64,
+    calls_open: u32,
+    closed: bool,
+    closers: Vec<Waker>,
+}
+
+impl Cluster {
+    pub(crate) fn new(now: Instant, policy: &Policy, selection: Selection, seed: u64) -> Self {
+        let mut table = Table::new(policy.max_netlocs, seed);
+        let own = table.insert_unnamed(Netloc::of_dependency(&policy.id));
+        let mut targets = Targets::new();
+        targets.replace(now, &mut table, selection);
+        Self {
+            table,
+            own,
+            targets,
+            tokens: Tokens::new(&policy.budget),
+            rng: fastrand::Rng::with_seed(seed),
+            queue: Queue::new(),
+            waiting_calls: 0,
+            attempts: SlotMap::with_key(),
+            events: Events::new(policy.observed),
+            totals: Totals::default(),
+            calls_begun: 0,
+            calls_open: 0,
+            closed: false,
+            closers: Vec::new(),
+        }
+    }
+
+    /// The fallback takes over.
+    pub(crate) fn note_fallback(&mut self, now: Instant, call: u64) {
+        self.events.push(now, call, || What::FallbackUsed);
+    }
+
+    /// Whether a balancer of the user's proposes endpoints.
+    fn asks_user(&self) -> bool {
+        matches!(self.targets.picker, targets::Picker::Custom)
+    }
+
+    fn is_among(&self, endpoints: &[EndpointId], netloc: &Netloc) -> bool {
+        !endpoints.is_empty()
+            && self
+                .table
+                .find(netloc.as_str())
+                .is_some_and(|id| endpoints.contains(&id))
+    }
+
+    /// Replaces the targets. Calls under way finish where they are.
+    pub(crate) fn set_targets(&mut self, now: Instant, list: Vec<Target>, wakes: &mut Wakes) {
+        let count = list.len();
+        let selection = self.targets.selection_of(list);
+        self.targets.replace(now, &mut self.table, selection);
+        self.events.push(now, 0, || What::TargetsReplaced { count });
+        self.queue.wake_all(wakes);
+    }
+
+    /// Takes no more calls. `true` once none is under way; else `waker` is woken then.
+    pub(crate) fn poll_close(&mut self, now: Instant, waker: &Waker) -> bool {
+        if !self.closed {
+            self.closed = true;
+            self.events.push(now, 0, || What::Closed);
+        }
+        if self.calls_open == 0 {
+            return true;
+        }
+        if !self.closers.iter().any(|closer| closer.will_wake(waker)) {
+            self.closers.push(waker.clone());
+        }
+        false
+    }
+
+    pub(crate) fn calls_open(&self) -> u32 {
+        self.calls_open
+    }
+
+    /// Whether events wait for somebody to deliver them.
+    pub(crate) fn has_events(&self) -> bool {
+        self.events.is_due()
+    }
+
+    pub(crate) fn claim_events(&mut self) -> Option<Vec<Event>> {
+        self.events.try_claim()
+    }
+
+    pub(crate) fn release_events(&mut self, undelivered: impl DoubleEndedIterator<Item = Event>) {
+        self.events.release(undelivered);
+    }
+
+    /// Manual control of one circuit. `false` if the netloc is not known.
+    pub(crate) fn with_circuit(
+        &mut self,
+        now: Instant,
+        netloc: &str,
+        wakes: &mut Wakes,
+        act: impl FnOnce(&mut crate::machine::circuit::Circuit) -> Option<Transition>,
+    ) -> bool {
+        let id = if netloc == self.table[self.own].netloc.as_str() {
+            Some(self.own)
+        } else {
+            self.table.find(netloc)
+        };
+        let Some(id) = id else { return false };
+        let transition = act(&mut self.table[id].circuit);
+        self.note_transition(now, 0, id, transition, wakes);
+        true
+    }
+
+    /// Tells everybody whom it concerns that a circuit changed.
+    fn note_transition(
+        &mut self,
+        now: Instant,
+        call: u64,
+        id: EndpointId,
+        transition: Option<Transition>,
+        wakes: &mut Wakes,
+    ) {
+        let Some(Transition { from, to }) = transition else {
+            return;
+        };
+        self.totals.count_transition(to);
+        let endpoint = &self.table[id];
+        if endpoint.listed > 0 {
+            let listed = endpoint.listed as usize;
+            self.targets
+                .on_transition(listed, &endpoint.circuit, from, to);
+        }
+        self.events.push(now, call, || What::CircuitChanged {
+            netloc: endpoint.netloc.clone(),
+            from,
+            to,
+        });
+        self.queue.wake_all(wakes);
+    }
+}

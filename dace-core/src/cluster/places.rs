@@ -1,0 +1,191 @@
+//! Giving places back, and offering them to those who wait.
+
+use core::task::Waker;
+
+use super::Cluster;
+use super::endpoint::EndpointId;
+use crate::Instant;
+use crate::event::What;
+use crate::machine::queue::{Left, TicketId, Wakes, Want};
+use crate::policy::Policy;
+
+impl Cluster {
+    /// Gives back a permit.
+    pub(super) fn release_permit(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: EndpointId,
+        wakes: &mut Wakes,
+    ) {
+        let endpoint = &mut self.table[id];
+        endpoint.open -= 1;
+        self.offer_permit(now, policy, id, wakes);
+    }
+
+    /// Gives back a connection place.
+    pub(crate) fn release_connection(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: EndpointId,
+        wakes: &mut Wakes,
+    ) {
+        let endpoint = &mut self.table[id];
+        endpoint.connections.used -= 1;
+        self.offer_connection(now, policy, id, wakes);
+    }
+
+    /// Offers what is free at an endpoint to those who wait for a permit there.
+    fn offer_permit(&mut self, now: Instant, policy: &Policy, id: EndpointId, wakes: &mut Wakes) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let listed = self.table[id].listed > 0;
+        while !self.table[id].is_full(policy.max_open_per_netloc) {
+            let endpoint = &mut self.table[id];
+            if endpoint.is_paused(now) || endpoint.circuit.check(now, &policy.circuit).is_err() {
+                return;
+            }
+            let fits = |want| match want {
+                Want::Any => listed,
+                Want::Permit(at) => at == id,
+                Want::Connection(_) => false,
+            };
+            if !self.queue.try_offer(now, Want::Permit(id), fits, wakes) {
+                return;
+            }
+            self.table[id].offered += 1;
+        }
+    }
+
+    fn offer_connection(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: EndpointId,
+        wakes: &mut Wakes,
+    ) {
+        while !self.queue.is_empty() && self.table[id].has_connection(policy.http_pool_size) {
+            let fits = |want| want == Want::Connection(id);
+            if !self.queue.try_offer(now, Want::Connection(id), fits, wakes) {
+                return;
+            }
+            self.table[id].connections.offered += 1;
+        }
+    }
+
+    /// Those ahead get what is free, then the waiter of `ticket` takes what is kept for it. It is
+    /// kept for nobody then: the caller takes it, and offers on what it did not take.
+    pub(super) fn take_turn(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        ticket: Option<TicketId>,
+        waker: &Waker,
+        wakes: &mut Wakes,
+    ) -> Option<Want<EndpointId>> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        self.pass_on_lapsed(now, policy, wakes);
+        let mut kept = ticket.and_then(|ticket| self.queue.on_poll(ticket, waker));
+        if kept.is_none() {
+            for index in 0..self.targets.list.len() {
+                let id = self.targets.list[index].endpoint;
+                self.offer_permit(now, policy, id, wakes);
+            }
+            if let Some(want) = ticket.and_then(|ticket| self.queue.want(ticket)) {
+                self.offer_on(now, policy, want, wakes);
+            }
+            kept = ticket.and_then(|ticket| self.queue.on_poll(ticket, waker));
+        }
+        if let Some(place) = kept {
+            self.withdraw(place);
+        }
+        kept
+    }
+
+    /// Passes on the places of those who did not come for them.
+    fn pass_on_lapsed(&mut self, now: Instant, policy: &Policy, wakes: &mut Wakes) {
+        while let Some(place) = self.queue.on_lapse(now) {
+            self.withdraw(place);
+            self.offer_on(now, policy, place, wakes);
+        }
+    }
+
+    /// A new waiter.
+    pub(super) fn join_queue(
+        &mut self,
+        now: Instant,
+        call: u64,
+        want: Want<EndpointId>,
+        waker: &Waker,
+    ) -> TicketId {
+        match want {
+            Want::Any => self.waiting_calls += 1,
+            Want::Permit(id) => {
+                self.waiting_calls += 1;
+                self.table[id].holders += 1;
+            }
+            Want::Connection(id) => self.table[id].holders += 1,
+        }
+        self.events.push(now, call, || What::Queued);
+        self.queue.join(now, want, waker.clone())
+    }
+
+    /// Takes a waiter out of the queue; what was kept for it is offered on.
+    pub(super) fn leave_queue(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        call: u64,
+        ticket: TicketId,
+        wakes: &mut Wakes,
+    ) {
+        let Some(Left {
+            want,
+            place,
+            waited,
+        }) = self.queue.leave(now, ticket)
+        else {
+            return;
+        };
+        if let Some(place) = place {
+            self.withdraw(place);
+            self.offer_on(now, policy, place, wakes);
+        }
+        match want {
+            Want::Any => self.waiting_calls -= 1,
+            Want::Permit(id) => {
+                self.waiting_calls -= 1;
+                self.table[id].holders -= 1;
+            }
+            Want::Connection(id) => self.table[id].holders -= 1,
+        }
+        self.events.push(now, call, || What::Dequeued { waited });
+    }
+
+    /// A place is no longer kept for anybody.
+    fn withdraw(&mut self, place: Want<EndpointId>) {
+        match place {
+            Want::Any => {}
+            Want::Permit(id) => self.table[id].offered -= 1,
+            Want::Connection(id) => self.table[id].connections.offered -= 1,
+        }
+    }
+
+    pub(super) fn offer_on(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        place: Want<EndpointId>,
+        wakes: &mut Wakes,
+    ) {
+        match place {
+            Want::Any => {}
+            Want::Permit(id) => self.offer_permit(now, policy, id, wakes),
+            Want::Connection(id) => self.offer_connection(now, policy, id, wakes),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The end of an attempt: what each netloc hears of it, and what is given back.
+
+use core::time::Duration;
+
+use alloc::boxed::Box;
+
+use super::Cluster;
+use super::attempt::{AttemptId, Visit};
+use super::endpoint::EndpointId;
+use crate::error::Refusal;
+use crate::event::What;
+use crate::machine::balancer::PENALTY;
+use crate::machine::circuit::{Pass, Verdict};
+use crate::machine::queue::Wakes;
+use crate::policy::Policy;
+use crate::{Class, Instant};
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finish {
+    /// The function returned; what it returned is of this class, and an error or not.
+    Returned { class: Class, failed: bool },
+    /// `attempt_timeout` passed.
+    TimedOut,
+    /// The call's deadline passed.
+    DeadlinePassed,
+    /// The caller dropped the call.
+    Dropped,
+    /// User code panicked.
+    Panicked,
+}
+
+/// What the rest of the call has to know of an attempt that ended.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Settled {
+    pub(super) class: Class,
+    pub(super) replay_safe: bool,
+    /// The exchange that dace refused, if that is why the attempt failed.
+    pub(super) refusal: Option<Box<Refusal>>,
+    pub(super) endpoint: EndpointId,
+}
+
+impl Cluster {
+    /// Ends an attempt: each netloc hears of it once, and its places are given back, but for those
+    /// that answers still hold.
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: AttemptId,
+        finish: Finish,
+        hang_after: Duration,
+        wakes: &mut Wakes,
+    ) -> Option<Settled> {
+        let attempt = self
+            .attempts
+            .get_mut(id)
+            .filter(|attempt| !attempt.flags.over)?;
+        attempt.flags.over = true;
+        let took = now.since(attempt.started);
+        let refusal = match finish {
+            Finish::Returned { failed: true, .. } => attempt.refusal.take(),
+            _ => None,
+        };
+        let class = match finish {
+            _ if refusal.is_some() => Class::Rejected,
+            Finish::Returned { failed: true, .. } if attempt.flags.retry_requested => {
+                Class::RetryRequested
+            }
+            Finish::Returned { class, .. } => class,
+            Finish::TimedOut => Class::Timeout,
+            Finish::DeadlinePassed | Finish::Dropped if took >= hang_after => Class::Timeout,
+            Finish::DeadlinePassed | Finish::Dropped | Finish::Panicked => Class::Cancelled,
+        };
+        let cut_off = !matches!(finish, Finish::Returned { .. });
+        for visit in attempt.visits().filter(|visit| visit.cut && cut_off) {
+            visit.hear(class);
+        }
+        let (call, number, flags) = (attempt.call, attempt.number, attempt.flags);
+        let charged = attempt.charged;
+        let elsewhere = attempt
+            .others()
+            .iter()
+            .filter_map(|visit| visit.worst)
+            .any(|worst| worst.severity() > 0 && worst.severity() >= class.severity());
+        let own = if elsewhere { None } else { Some(class) };
+        let heard = match (charged.worst, own) {
+            (Some(worst), Some(own)) => Some(worst.worse(own)),
+            (worst, own) => worst.or(own),
+        };
+        let late = finish == Finish::DeadlinePassed;
+        self.conclude(now, policy, call, &charged, heard, late, wakes);
+        for index in 0.. {
+            let Some(&other) = self.attempts[id].others().get(index) else {
+                break;
+            };
+            self.conclude(now, policy, call, &other, other.worst, late, wakes);
+        }
+        self.totals.count_attempt(class);
+        self.events.push(now, call, || What::AttemptEnded {
+            attempt: number,
+            netloc: self.table[charged.endpoint].netloc.clone(),
+            class,
+            took,
+        });
+        self.give_back_permits(now, policy, id, wakes);
+        self.forget_if_done(id);
+        let replay_safe = !flags.unsafe_sent;
+        Some(Settled {
+            class,
+            replay_safe,
+            refusal,
+            endpoint: charged.endpoint,
+        })
+    }
+
+    /// Gives back the permits of an attempt that is over, but for those that answers still hold.
+    fn give_back_permits(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: AttemptId,
+        wakes: &mut Wakes,
+    ) {
+        for index in 0.. {
+            let Some(visit) = self.attempts[id].visits().nth(index) else {
+                return;
+            };
+            if visit.permit && visit.exchanges == 0 {
+                visit.permit = false;
+                let endpoint = visit.endpoint;
+                self.release_permit(now, policy, endpoint, wakes);
+            }
+        }
+    }
+
+    /// Tells one netloc what the attempt had to do with it.
+    #[expect(clippy::too_many_arguments, reason = "one step, all of it needed")]
+    fn conclude(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        call: u64,
+        visit: &Visit,
+        heard: Option<Class>,
+        late: bool,
+        wakes: &mut Wakes,
+    ) {
+        let elapsed = now.since(visit.since);
+        // A probe that the deadline ends has failed, however short it was.
+        let class = match heard {
+            Some(Class::Cancelled) if late && visit.pass.is_probe() => Class::Timeout,
+            Some(class) => class,
+            None => Class::Ignored,
+        };
+        self.hear(
+            now,
+            policy,
+            call,
+            visit.endpoint,
+            visit.pass,
+            class,
+            elapsed,
+            wakes,
+        );
+    }
+
+    /// One netloc hears of one result: circuit, balancer and pauses read the same class.
+    #[expect(clippy::too_many_arguments, reason = "one step, all of it needed")]
+    pub(super) fn hear(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        call: u64,
+        id: EndpointId,
+        pass: Pass,
+        class: Class,
+        elapsed: Duration,
+        wakes: &mut Wakes,
+    ) {
+        let endpoint = &mut self.table[id];
+        match class {
+            Class::Success | Class::CallerFault => endpoint.load.on_end(now, Some(elapsed)),
+            Class::Unsent | Class::Refused | Class::Transient | Class::Timeout | Class::Failure => {
+                endpoint.load.on_end(now, Some(elapsed.max(PENALTY)))
+            }
+            Class::Throttled(hint) => {
+                endpoint
+                    .load
+                    .on_end(now, Some(elapsed.max(hint.unwrap_or_default())));
+            }
+            Class::Cancelled => endpoint.load.on_cancel(now, elapsed),
+            Class::Rejected | Class::RetryRequested | Class::Ignored => {
+                endpoint.load.on_end(now, None);
+            }
+        }
+        let slow = class.severity() > 0 && elapsed > policy.expected_in;
+        let verdict = if slow {
+            Verdict::Failure
+        } else {
+            verdict(class)
+        };
+        let transition =
+            endpoint
+                .circuit
+                .on_result(now, &policy.circuit, &mut self.rng, pass, verdict);
+        if let Class::Throttled(Some(hint)) = class {
+            self.pause(now, policy, call, id, hint);
+        }
+        self.note_transition(now, call, id, transition, wakes);
+        if pass.is_probe() && self.table[id].listed > 0 {
+            self.targets.probe_due = now;
+        }
+    }
+
+    /// A server asked for a pause: every call respects it.
+    fn pause(&mut self, now: Instant, policy: &Policy, call: u64, id: EndpointId, hint: Duration) {
+        let pause = hint.min(policy.hint_max);
+        let jitter = pause.as_nanos() as u64 / 4;
+        let pause = pause.saturating_add(Duration::from_nanos(self.rng.u64(0..=jitter)));
+        if pause.is_zero() {
+            return;
+        }
+        let endpoint = &mut self.table[id];
+        endpoint.paused_until = endpoint.paused_until.max(now.after(pause));
+        self.events.push(now, call, || What::Paused {
+            netloc: endpoint.netloc.clone(),
+            pause,
+        });
+    }
+
+    /// A pass that was not used.
+    pub(super) fn give_back_pass(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: EndpointId,
+        pass: Pass,
+    ) {
+        let circuit = &mut self.table[id].circuit;
+        let unchanged =
+            circuit.on_result(now, &policy.circuit, &mut self.rng, pass, Verdict::Neutral);
+        debug_assert!(
+            unchanged.is_none(),
+            "a result that decides nothing changes nothing"
+        );
+    }
+}
+
+/// What a circuit makes of a class.
+fn verdict(class: Class) -> Verdict {
+    match class {
+        Class::Success | Class::CallerFault => Verdict::Success,
+        Class::Unsent | Class::Transient | Class::Timeout | Class::Failure => Verdict::Failure,
+        Class::Throttled(_) => Verdict::Throttled,
+        Class::Refused
+        | Class::Rejected
+        | Class::RetryRequested
+        | Class::Cancelled
+        | Class::Ignored => Verdict::Neutral,
+    }
+}

@@ -1,0 +1,81 @@
+//! The orderly end of a dependency.
+
+use core::fmt;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+
+use alloc::sync::Arc;
+
+use pin_project::pin_project;
+
+use super::shared::Shared;
+use super::timer::Timer;
+use crate::{Instant, Runtime};
+
+/// Waits until no call is under way. From [`Dependency::close`](crate::Dependency::close).
+///
+/// Answers how many calls were still under way when the time was up: 0 if all ended.
+///
+/// # Cancel safety
+/// Once it was polled the dependency is closed, and stays so; dropping it ends the waiting alone.
+#[pin_project]
+#[must_use = "nothing is closed unless it is polled"]
+pub struct Close<R: Runtime, B> {
+    shared: Arc<Shared<R, B>>,
+    within: Duration,
+    until: Option<Instant>,
+    #[pin]
+    timer: Timer<R>,
+}
+
+impl<R: Runtime, B> Close<R, B> {
+    pub(super) fn new(shared: Arc<Shared<R, B>>, within: Duration) -> Self {
+        Self {
+            shared,
+            within,
+            until: None,
+            timer: Timer::new(),
+        }
+    }
+}
+
+impl<R: Runtime, B> Future for Close<R, B> {
+    type Output = u32;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<u32> {
+        let mut this = self.project();
+        loop {
+            let now = this.shared.runtime.now();
+            let until = *this.until.get_or_insert_with(|| now.after(*this.within));
+            let left = this.shared.section(|_, cluster, _| {
+                if cluster.poll_close(now, cx.waker()) {
+                    0
+                } else {
+                    cluster.calls_open()
+                }
+            });
+            if left == 0 || now >= until {
+                this.shared.deliver();
+                return Poll::Ready(left);
+            }
+            if this
+                .timer
+                .as_mut()
+                .poll_at(cx, &this.shared.runtime, until)
+                .is_pending()
+            {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl<R: Runtime, B> fmt::Debug for Close<R, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Close")
+            .field("within", &self.within)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,106 @@
+//! The handle on a dependency.
+
+use core::fmt;
+use core::future::Future;
+use core::time::Duration;
+
+use alloc::sync::Arc;
+
+use super::builder::DependencyBuilder;
+use super::call::Call;
+use super::close::Close;
+use super::control::CircuitControl;
+use super::execution::Execution;
+use super::shared::Shared;
+use crate::balancer;
+use crate::cluster::Snapshot;
+use crate::{ConfigError, HttpBackend, Lock, Runtime, Target, TargetError};
+
+/// A remote service, with one policy and one shared state. A cheap clone: all clones share the state,
+/// and connections are closed when the last one is gone.
+pub struct Dependency<R: Runtime, B> {
+    pub(super) shared: Arc<Shared<R, B>>,
+}
+
+impl<R: Runtime, B: HttpBackend> Dependency<R, B> {
+    /// A builder for the dependency called `id`: the name in stats and logs.
+    pub fn builder(id: impl Into<alloc::string::String>) -> DependencyBuilder<R, B> {
+        DependencyBuilder::new(id.into())
+    }
+}
+
+impl<R: Runtime, B> Dependency<R, B> {
+    /// A call: runs `function` under this dependency's policy, once for every attempt.
+    pub fn call<F, Fut>(&self, function: F) -> Execution<R, B, F, Fut>
+    where
+        F: FnMut(Call<R, B>) -> Fut,
+        Fut: Future,
+    {
+        Execution::new(self.shared.clone(), function)
+    }
+
+    /// The id, as it was sanitised.
+    pub fn id(&self) -> &str {
+        &self.shared.policy.id
+    }
+
+    /// Replaces the list of targets while calls run. Calls under way finish where they are; what is
+    /// known of targets that stay is kept. Without a balancer so far, they are balanced by peak-EWMA
+    /// from now on.
+    ///
+    /// # Errors
+    /// If the list is empty, names a target twice, or something that is no target. The old list
+    /// then stays.
+    pub fn set_targets<I>(&self, targets: I) -> Result<(), ConfigError>
+    where
+        I: IntoIterator<Item: TryInto<Target, Error: Into<TargetError>>>,
+    {
+        let targets = balancer::parse("targets", targets)?;
+        let now = self.shared.runtime.now();
+        self.shared
+            .targets
+            .with(|list| *list = Arc::new(targets.clone()));
+        self.shared
+            .section(|_, cluster, wakes| cluster.set_targets(now, targets, wakes));
+        Ok(())
+    }
+
+    /// What the dependency looks like now.
+    pub fn snapshot(&self) -> Snapshot {
+        let now = self.shared.runtime.now();
+        self.shared.section(|_, cluster, _| cluster.snapshot(now))
+    }
+
+    /// The circuit of a netloc (`host:port`, or the dependency's own id), for control by hand.
+    /// `None` if the netloc is not known.
+    pub fn circuit(&self, netloc: &str) -> Option<CircuitControl<R, B>> {
+        CircuitControl::new(self.shared.clone(), netloc)
+    }
+
+    /// Hands waiting events to the observers now.
+    pub fn flush(&self) {
+        self.shared.deliver();
+    }
+
+    /// Takes no more calls, waits at most `within` for those under way, and hands over all events.
+    /// The future answers how many calls were still under way then.
+    pub fn close(&self, within: Duration) -> Close<R, B> {
+        Close::new(self.shared.clone(), within)
+    }
+}
+
+impl<R: Runtime, B> Clone for Dependency<R, B> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<R: Runtime, B> fmt::Debug for Dependency<R, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dependency")
+            .field("id", &self.shared.policy.id)
+            .finish_non_exhaustive()
+    }
+}

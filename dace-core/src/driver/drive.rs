@@ -1,0 +1,355 @@
+//! The loop that carries out one call: ask the machine, do it, report.
+//!
+//! The clock is read once a turn, and compared with the deadline before the function is polled; the
+//! timer is made only when the function is pending. A call that succeeds at once takes the lock
+//! twice, reads the clock twice, and allocates nothing.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use pin_project::{pin_project, pinned_drop};
+
+use super::call::Call;
+use super::judge::Judge;
+use super::shared::Shared;
+use super::timer::Timer;
+use crate::balancer::Pick;
+use crate::cluster::{Action, AttemptId, CallMachine, Ended, Proposal, Start, Verdict};
+use crate::{ConfigError, Error, Instant, Lock, Runtime};
+
+#[pin_project(PinnedDrop)]
+pub(super) struct Drive<R: Runtime, B, F, Fut: Future> {
+    pub(super) shared: Arc<Shared<R, B>>,
+    function: F,
+    pub(super) machine: CallMachine,
+    /// The function's future, while an attempt runs. It is held in place.
+    #[pin]
+    attempt: Option<Fut>,
+    #[pin]
+    timer: Timer<R>,
+    /// When the machine is to be asked again at the latest.
+    look_at: Instant,
+    /// What the last attempt returned.
+    last: Option<Fut::Output>,
+    pub(super) connect_timeout: Duration,
+    pub(super) key: Option<Box<str>>,
+}
+
+impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
+    pub(super) fn new(shared: Arc<Shared<R, B>>, function: F) -> Self {
+        let policy = &shared.policy;
+        let start = Start {
+            timeout: policy.timeout,
+            within: Duration::MAX,
+            idempotent: policy.idempotent,
+        };
+        Self {
+            connect_timeout: policy.connect_timeout,
+            shared,
+            function,
+            machine: CallMachine::new(start),
+            attempt: None,
+            timer: Timer::new(),
+            look_at: Instant::EPOCH,
+            last: None,
+            key: None,
+        }
+    }
+
+    pub(super) fn adjust(&mut self, set: impl FnOnce(&mut Start)) {
+        if let Some(start) = self.machine.start_mut() {
+            set(start);
+        }
+    }
+
+    pub(super) fn note_fallback(self: Pin<&mut Self>) {
+        let this = self.project();
+        let now = this.shared.runtime.now();
+        let call = this.machine.call();
+        this.shared
+            .section(|_, cluster, _| cluster.note_fallback(now, call));
+    }
+
+    /// The part of a turn that user code runs in: if it panics, everything is given back first.
+    fn guard(self: Pin<&mut Self>) -> Guard<'_, R, B, F, Fut> {
+        Guard {
+            drive: self,
+            armed: true,
+        }
+    }
+
+    /// Asks the machine what to do next.
+    fn ask(self: Pin<&mut Self>, now: Instant, cx: &Context<'_>) -> Action {
+        let this = self.project();
+        let machine = this.machine;
+        this.shared.section(|policy, cluster, wakes| {
+            machine.poll_action(now, policy, cluster, cx.waker(), wakes)
+        })
+    }
+
+    /// The function's future was dropped because its time is up.
+    fn cancelled(self: Pin<&mut Self>, now: Instant, cx: &Context<'_>) -> Action {
+        let this = self.project();
+        let machine = this.machine;
+        this.shared.section(|policy, cluster, wakes| {
+            machine.on_cancelled(now, policy, cluster, wakes);
+            machine.poll_action(now, policy, cluster, cx.waker(), wakes)
+        })
+    }
+
+    /// Asks the user's balancer.
+    fn propose(mut self: Pin<&mut Self>) {
+        let mut guard = self.as_mut().guard();
+        let this = guard.drive.as_mut().project();
+        let targets = this.shared.targets.with(|targets| targets.clone());
+        let pick = Pick {
+            targets: &targets,
+            attempt: this.machine.attempts() + 1,
+            key: this.key.as_deref(),
+        };
+        let proposal = match &this.shared.balancer {
+            None => Proposal::Nobody,
+            Some(balancer) => match balancer.pick(&pick) {
+                Ok(Some(target)) => Proposal::Target(target),
+                Ok(None) => Proposal::Nobody,
+                Err(error) => {
+                    let problem = alloc::format!("must yield a scheme and a netloc: {error}");
+                    Proposal::Wrong(Box::new(ConfigError::new("load_balancer", problem)))
+                }
+            },
+        };
+        this.machine.on_proposal(proposal);
+        guard.armed = false;
+    }
+}
+
+impl<R, B, F, Fut, T, E> Drive<R, B, F, Fut>
+where
+    R: Runtime,
+    F: FnMut(Call<R, B>) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    pub(super) fn poll_call<J: Judge<T, E>>(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        judge: &J,
+    ) -> Poll<Result<T, Error<E>>> {
+        let mut now = self.shared.runtime.now();
+        let mut action = if self.attempt.is_some() && now < self.look_at {
+            Action::WaitUntil(self.look_at)
+        } else {
+            self.as_mut().ask(now, cx)
+        };
+        loop {
+            match action {
+                Action::Propose => {
+                    self.as_mut().propose();
+                    action = self.as_mut().ask(now, cx);
+                    continue;
+                }
+                Action::Attempt {
+                    id,
+                    number,
+                    deadline,
+                } => {
+                    self.as_mut().start(id, number, deadline);
+                    *self.as_mut().project().look_at = deadline;
+                }
+                Action::Cancel => {
+                    let mut guard = self.as_mut().guard();
+                    guard.drive.as_mut().project().attempt.set(None);
+                    guard.armed = false;
+                    drop(guard);
+                    action = self.as_mut().cancelled(now, cx);
+                    continue;
+                }
+                Action::Queue(at) | Action::WaitUntil(at) => {
+                    *self.as_mut().project().look_at = at;
+                }
+                Action::Finish(verdict) => {
+                    let this = self.project();
+                    this.timer.clear();
+                    return Poll::Ready(conclude(verdict, this.last.take()));
+                }
+            }
+            if self.attempt.is_some() {
+                if let Poll::Ready(result) = self.as_mut().poll_attempt(cx) {
+                    now = self.shared.runtime.now();
+                    action = self.as_mut().returned(&mut now, cx, judge, result);
+                    continue;
+                }
+            }
+            let this = self.as_mut().project();
+            if this
+                .timer
+                .poll_at(cx, &this.shared.runtime, *this.look_at)
+                .is_pending()
+            {
+                return Poll::Pending;
+            }
+            now = self.shared.runtime.now();
+            action = self.as_mut().ask(now, cx);
+        }
+    }
+
+    /// Calls the function.
+    fn start(mut self: Pin<&mut Self>, id: AttemptId, number: u32, deadline: Instant) {
+        let mut guard = self.as_mut().guard();
+        let mut this = guard.drive.as_mut().project();
+        let connect_timeout = *this.connect_timeout;
+        let call = Call {
+            shared: this.shared.clone(),
+            id,
+            number,
+            deadline,
+            connect_timeout,
+        };
+        let attempt = (this.function)(call);
+        this.attempt.set(Some(attempt));
+        guard.armed = false;
+    }
+
+    fn poll_attempt(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+        let mut guard = self.as_mut().guard();
+        let mut this = guard.drive.as_mut().project();
+        let Some(attempt) = this.attempt.as_mut().as_pin_mut() else {
+            guard.armed = false;
+            return Poll::Pending;
+        };
+        let polled = attempt.poll(cx);
+        if polled.is_ready() {
+            // What the future still holds is given back before its outcome is settled.
+            this.attempt.set(None);
+        }
+        guard.armed = false;
+        polled
+    }
+
+    /// The function returned: classify, settle, ask what is next.
+    fn returned<J: Judge<T, E>>(
+        mut self: Pin<&mut Self>,
+        now: &mut Instant,
+        cx: &Context<'_>,
+        judge: &J,
+        result: Result<T, E>,
+    ) -> Action {
+        let mut guard = self.as_mut().guard();
+        let class = judge.judge(&result);
+        guard.armed = false;
+        drop(guard);
+        let failed = result.is_err();
+        let this = self.project();
+        *this.last = Some(result);
+        let machine = this.machine;
+        this.shared.section(|policy, cluster, wakes| {
+            machine.on_returned(*now, policy, cluster, class, failed, wakes);
+            machine.poll_action(*now, policy, cluster, cx.waker(), wakes)
+        })
+    }
+}
+
+/// The call's result, from the verdict and what the last attempt returned.
+fn conclude<T, E>(verdict: Verdict, last: Option<Result<T, E>>) -> Result<T, Error<E>> {
+    match verdict {
+        Verdict::Ended(ended) => match last {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(source)) => Err(failure(ended, source)),
+            None => Err(Error::NoEndpoint { source: None }),
+        },
+        Verdict::TimedOut { after, attempts } => Err(Error::Timeout {
+            after,
+            attempts,
+            last: last.and_then(Result::err),
+        }),
+        Verdict::Refused(refusal) => Err(refusal.into_error(None)),
+        Verdict::Wrong(error) => Err(Error::Config(*error)),
+        Verdict::Closed => Err(Error::Closed),
+    }
+}
+
+fn failure<E>(ended: Ended, source: E) -> Error<E> {
+    let Ended {
+        attempts,
+        why,
+        requested,
+        retry_after,
+        refusal,
+        ..
+    } = ended;
+    match refusal {
+        Some(refusal) => refusal.into_error(Some(source)),
+        None if requested => Error::RetryRequested {
+            attempts,
+            source,
+            why,
+        },
+        None if attempts > 1 => Error::RetriesExhausted {
+            attempts,
+            source,
+            why,
+            retry_after,
+        },
+        None => Error::Operation {
+            source,
+            why,
+            retry_after,
+        },
+    }
+}
+
+/// Gives everything back if user code panics, before the panic goes on to the caller.
+struct Guard<'a, R: Runtime, B, F, Fut: Future> {
+    drive: Pin<&'a mut Drive<R, B, F, Fut>>,
+    armed: bool,
+}
+
+impl<R: Runtime, B, F, Fut: Future> Drop for Guard<'_, R, B, F, Fut> {
+    fn drop(&mut self) {
+        if self.armed {
+            abandon(self.drive.as_mut(), true);
+        }
+    }
+}
+
+#[pinned_drop]
+impl<R: Runtime, B, F, Fut: Future> PinnedDrop for Drive<R, B, F, Fut> {
+    fn drop(self: Pin<&mut Self>) {
+        abandon(self, false);
+    }
+}
+
+fn abandon<R: Runtime, B, F, Fut: Future>(drive: Pin<&mut Drive<R, B, F, Fut>>, panicked: bool) {
+    let mut this = drive.project();
+    if this.machine.is_idle() {
+        return;
+    }
+    // The machine is told even if the future's own drop panics.
+    let tell = Tell {
+        shared: this.shared,
+        machine: this.machine,
+        panicked,
+    };
+    this.attempt.set(None);
+    drop(tell);
+}
+
+struct Tell<'a, R: Runtime, B> {
+    shared: &'a Shared<R, B>,
+    machine: &'a mut CallMachine,
+    panicked: bool,
+}
+
+impl<R: Runtime, B> Drop for Tell<'_, R, B> {
+    fn drop(&mut self) {
+        let now = self.shared.runtime.now();
+        let (machine, panicked) = (&mut *self.machine, self.panicked);
+        self.shared.section_in_drop(|policy, cluster, wakes| {
+            machine.on_abandoned(now, policy, cluster, panicked, wakes);
+        });
+    }
+}

@@ -1,0 +1,264 @@
+//! One exchange: let in, sent, answered, and given back whatever happens.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use pin_project::{pin_project, pinned_drop};
+
+use super::call::Call;
+use super::response::Response;
+use super::shared::Shared;
+use super::timer::{Timer, Within};
+use crate::cluster::{AttemptId, Begin, End, EndpointId};
+use crate::http::error::class_of_fault;
+use crate::http::{self, Fault, FaultKind, Head, HttpErrorKind, Request, Sent, Version};
+use crate::machine::queue::TicketId;
+use crate::{Class, HttpBackend, HttpError, Instant, Netloc, Runtime};
+
+/// Sends one request, and charges, counts and times it.
+pub(super) async fn send<R: Runtime, B: HttpBackend>(
+    call: &Call<R, B>,
+    mut request: Request,
+    idempotent: Option<bool>,
+    timeout: Duration,
+) -> Result<Response<R, B>, HttpError> {
+    let shared = &call.shared;
+    let replay_safe = idempotent.unwrap_or(false) && request.body.is_replayable()
+        || idempotent != Some(false) && request.is_replay_safe();
+    let now = shared.runtime.now();
+    let limits = Limits {
+        until: now.after(timeout),
+        timeout,
+    };
+    request.options.connect_timeout = call.connect_timeout;
+    request.options.replay_safe = replay_safe;
+    request.options.deadline = call.deadline.min(limits.until);
+    let endpoint = Enter::new(call, request.url.netloc(), limits).await?;
+    let mut exchange = Exchange {
+        shared: shared.clone(),
+        id: call.id,
+        endpoint,
+        phase: Phase::Sent { replay_safe },
+    };
+    let url = request.url.clone();
+    let again = replay_safe.then(|| request.try_clone()).flatten();
+    let mut sent = Within::new(&shared.runtime, limits.until, shared.backend.send(request)).await;
+    if let (Ok(Err(error)), Some(again)) = (&sent, again) {
+        if is_stale(B::fault(error)) {
+            sent = Within::new(&shared.runtime, limits.until, shared.backend.send(again)).await;
+        }
+    }
+    let end = |class, sent| End {
+        class,
+        sent,
+        replay_safe,
+        multiplexed: false,
+    };
+    match sent {
+        Err(_) => {
+            exchange.answered(end(Class::Timeout, Sent::MaybeSent));
+            let kind = HttpErrorKind::Timeout(limits.timeout);
+            Err(HttpError::new(kind, Sent::MaybeSent, Some(url.netloc())))
+        }
+        Ok(Err(error)) => {
+            let fault = B::fault(&error);
+            exchange.answered(end(class_of_fault(fault.kind, fault.sent), fault.sent));
+            Err(HttpError::fault(fault, url.netloc(), error))
+        }
+        Ok(Ok(http::Response { head, body })) => {
+            let retry_after = retry_after(&shared.runtime, &head);
+            let class = match Class::of_status(head.status()) {
+                Class::Throttled(_) => Class::Throttled(retry_after),
+                Class::Transient if head.status() == 503 && retry_after.is_some() => {
+                    Class::Throttled(retry_after)
+                }
+                class => class,
+            };
+            let multiplexed = matches!(head.version(), Version::Http2 | Version::Http3);
+            exchange.answered(End {
+                multiplexed,
+                ..end(class, Sent::Sent)
+            });
+            Ok(Response::new(
+                head,
+                body,
+                url,
+                exchange,
+                limits,
+                retry_after,
+            ))
+        }
+    }
+}
+
+/// A connection that had been idle was closed by the server before it saw the request: the race is
+/// nobody's fault, so the request goes out once more without counting as an attempt.
+fn is_stale(fault: Fault) -> bool {
+    fault.reused && matches!(fault.kind, FaultKind::Closed | FaultKind::Reset)
+}
+
+fn retry_after<R: Runtime>(runtime: &R, head: &impl Head) -> Option<Duration> {
+    if !matches!(head.status(), 429 | 503) {
+        return None;
+    }
+    let value = head.get("retry-after")?;
+    http::hint::retry_after(value, head.get("date"), runtime.unix_time())
+}
+
+/// The request's own timeout.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) until: Instant,
+    pub(super) timeout: Duration,
+}
+
+/// An exchange that has begun. Its places are given back when it is dropped.
+pub(super) struct Exchange<R: Runtime, B> {
+    pub(super) shared: Arc<Shared<R, B>>,
+    id: AttemptId,
+    endpoint: EndpointId,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// No answer yet.
+    Sent { replay_safe: bool },
+    /// The answer is being read.
+    Answered,
+    /// The attempt has nothing to do with it any more.
+    Detached,
+}
+
+impl<R: Runtime, B> Exchange<R, B> {
+    fn answered(&mut self, end: End) {
+        self.phase = Phase::Answered;
+        let (id, endpoint) = (self.id, self.endpoint);
+        self.shared
+            .section(|_, cluster, _| cluster.on_answer(id, endpoint, end));
+    }
+
+    /// The body failed.
+    pub(super) fn body_failed(&self, class: Class) {
+        let now = self.shared.runtime.now();
+        let (id, endpoint) = (self.id, self.endpoint);
+        self.shared.section(|policy, cluster, wakes| {
+            cluster.on_body_failure(now, policy, id, endpoint, class, wakes);
+        });
+    }
+
+    /// Gives back the place of the limit before the body ends.
+    pub(super) fn detach(&mut self) {
+        if let Phase::Answered = self.phase {
+            self.phase = Phase::Detached;
+            let now = self.shared.runtime.now();
+            let (id, endpoint) = (self.id, self.endpoint);
+            self.shared.section(|policy, cluster, wakes| {
+                cluster.leave_exchange(now, policy, id, endpoint, None, wakes);
+            });
+        }
+    }
+}
+
+impl<R: Runtime, B> Drop for Exchange<R, B> {
+    fn drop(&mut self) {
+        let now = self.shared.runtime.now();
+        let (id, endpoint, phase) = (self.id, self.endpoint, self.phase);
+        self.shared.section_in_drop(|policy, cluster, wakes| {
+            match phase {
+                Phase::Sent { replay_safe } => {
+                    let cut = Some(replay_safe);
+                    cluster.leave_exchange(now, policy, id, endpoint, cut, wakes);
+                }
+                Phase::Answered => cluster.leave_exchange(now, policy, id, endpoint, None, wakes),
+                Phase::Detached => {}
+            }
+            cluster.release_connection(now, policy, endpoint, wakes);
+        });
+    }
+}
+
+/// Waits until an exchange may begin: for a permit, and for a connection place.
+#[pin_project(PinnedDrop)]
+struct Enter<'a, R: Runtime, B> {
+    call: &'a Call<R, B>,
+    to: Netloc,
+    limits: Limits,
+    ticket: Option<TicketId>,
+    #[pin]
+    timer: Timer<R>,
+}
+
+impl<'a, R: Runtime, B> Enter<'a, R, B> {
+    fn new(call: &'a Call<R, B>, to: Netloc, limits: Limits) -> Self {
+        Self {
+            call,
+            to,
+            limits,
+            ticket: None,
+            timer: Timer::new(),
+        }
+    }
+}
+
+impl<R: Runtime, B> Future for Enter<'_, R, B> {
+    type Output = Result<EndpointId, HttpError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let shared = &this.call.shared;
+        loop {
+            let now = shared.runtime.now();
+            if now >= this.limits.until {
+                let kind = HttpErrorKind::Timeout(this.limits.timeout);
+                return Poll::Ready(Err(HttpError::unsent(kind)));
+            }
+            let (id, to, ticket) = (this.call.id, &*this.to, &mut *this.ticket);
+            let begin = shared.section(|policy, cluster, wakes| {
+                cluster.begin_exchange(now, policy, id, to, ticket, cx.waker(), wakes)
+            });
+            let look_at = match begin {
+                Begin::Go(endpoint) => return Poll::Ready(Ok(endpoint)),
+                Begin::Wait(until) => until.min(this.limits.until),
+                Begin::Refused(refusal) => {
+                    let kind = HttpErrorKind::Refused(Box::new(refusal));
+                    return Poll::Ready(Err(HttpError::unsent(kind)));
+                }
+                Begin::OwnPlace => {
+                    return Poll::Ready(Err(HttpError::unsent(HttpErrorKind::OwnPlace)));
+                }
+                Begin::AttemptOver => {
+                    return Poll::Ready(Err(HttpError::unsent(HttpErrorKind::AttemptOver)));
+                }
+            };
+            if this
+                .timer
+                .as_mut()
+                .poll_at(cx, &shared.runtime, look_at)
+                .is_pending()
+            {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+#[pinned_drop]
+impl<R: Runtime, B> PinnedDrop for Enter<'_, R, B> {
+    fn drop(self: Pin<&mut Self>) {
+        let this = self.project();
+        let Some(ticket) = this.ticket.take() else {
+            return;
+        };
+        let now = this.call.shared.runtime.now();
+        let id = this.call.id;
+        this.call.shared.section_in_drop(|policy, cluster, wakes| {
+            cluster.abandon_exchange(now, policy, id, ticket, wakes);
+        });
+    }
+}

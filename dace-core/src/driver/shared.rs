@@ -1,0 +1,78 @@
+//! What the handles of one dependency share.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::cluster::Cluster;
+use crate::machine::queue::Wakes;
+use crate::policy::Policy;
+use crate::{Balancer, Event, Lock, Observer, Runtime, Target};
+
+pub(crate) struct Shared<R: Runtime, B> {
+    pub(crate) runtime: R,
+    pub(crate) backend: B,
+    pub(crate) policy: Policy,
+    pub(crate) cluster: R::Lock<Cluster>,
+    pub(crate) balancer: Option<Arc<dyn Balancer>>,
+    /// What a balancer of the user's is shown.
+    pub(crate) targets: R::Lock<Arc<Vec<Target>>>,
+    pub(crate) observers: Vec<Box<dyn Observer>>,
+}
+
+impl<R: Runtime, B> Shared<R, B> {
+    /// One locked section; after it wakers are woken and events delivered.
+    pub(crate) fn section<O>(&self, act: impl FnOnce(&Policy, &mut Cluster, &mut Wakes) -> O) -> O {
+        let (out, due) = self.locked(act);
+        if due {
+            self.deliver();
+        }
+        out
+    }
+
+    /// One locked section on the way out: a `Drop` wakes, but delivers nothing.
+    pub(crate) fn section_in_drop(&self, act: impl FnOnce(&Policy, &mut Cluster, &mut Wakes)) {
+        let ((), _) = self.locked(act);
+    }
+
+    fn locked<O>(&self, act: impl FnOnce(&Policy, &mut Cluster, &mut Wakes) -> O) -> (O, bool) {
+        let mut wakes = Wakes::new();
+        let out = self.cluster.with(|cluster| {
+            let out = act(&self.policy, cluster, &mut wakes);
+            (out, cluster.has_events())
+        });
+        wakes.wake();
+        out
+    }
+
+    /// Hands events to the observers, in order, unless somebody does already.
+    pub(crate) fn deliver(&self) {
+        let Some(batch) = self.cluster.with(Cluster::claim_events) else {
+            return;
+        };
+        let mut delivery = Delivery {
+            shared: self,
+            events: batch.into_iter(),
+        };
+        while let Some(event) = delivery.events.next() {
+            for observer in &self.observers {
+                observer.on_event(&self.policy.id, &event);
+            }
+        }
+    }
+}
+
+/// Ends the delivery, also when an observer panics: then the rest waits for somebody else.
+struct Delivery<'a, R: Runtime, B> {
+    shared: &'a Shared<R, B>,
+    events: alloc::vec::IntoIter<Event>,
+}
+
+impl<R: Runtime, B> Drop for Delivery<'_, R, B> {
+    fn drop(&mut self) {
+        let rest = core::mem::take(&mut self.events);
+        self.shared
+            .cluster
+            .with(|cluster| cluster.release_events(rest));
+    }
+}

@@ -1,0 +1,105 @@
+//! A timer that exists only while something waits for it.
+
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use crate::{Instant, Runtime};
+
+/// At most one timer, made when it is first polled, and made anew when it is to end earlier or
+/// later. The caller compares clock and deadline before it polls.
+#[pin_project::pin_project]
+pub(crate) struct Timer<R: Runtime> {
+    #[pin]
+    sleep: Option<R::Sleep>,
+    at: Instant,
+}
+
+impl<R: Runtime> Timer<R> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            sleep: None,
+            at: Instant::NEVER,
+        }
+    }
+
+    /// Ready when `at` has come, as far as the timer knows. `NEVER` needs no timer.
+    pub(crate) fn poll_at(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        runtime: &R,
+        at: Instant,
+    ) -> Poll<()> {
+        let mut this = self.project();
+        if at.is_never() {
+            return Poll::Pending;
+        }
+        if this.sleep.is_none() || *this.at != at {
+            *this.at = at;
+            this.sleep.set(Some(runtime.sleep_until(at)));
+        }
+        let Some(sleep) = this.sleep.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        let polled = sleep.poll(cx);
+        if polled.is_ready() {
+            this.sleep.set(None);
+        }
+        polled
+    }
+
+    pub(crate) fn clear(self: Pin<&mut Self>) {
+        self.project().sleep.set(None);
+    }
+}
+
+/// A future that ends at an instant, whether it is ready or not. The clock is read before the future
+/// is polled.
+#[pin_project::pin_project]
+pub(crate) struct Within<'a, R: Runtime, F> {
+    runtime: &'a R,
+    until: Instant,
+    #[pin]
+    inner: F,
+    #[pin]
+    timer: Timer<R>,
+}
+
+/// The time was up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Elapsed;
+
+impl<'a, R: Runtime, F> Within<'a, R, F> {
+    pub(crate) const fn new(runtime: &'a R, until: Instant, inner: F) -> Self {
+        Self {
+            runtime,
+            until,
+            inner,
+            timer: Timer::new(),
+        }
+    }
+}
+
+impl<R: Runtime, F: Future> Future for Within<'_, R, F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            if !this.until.is_never() && this.runtime.now() >= *this.until {
+                return Poll::Ready(Err(Elapsed));
+            }
+            if let Poll::Ready(out) = this.inner.as_mut().poll(cx) {
+                return Poll::Ready(Ok(out));
+            }
+            if this
+                .timer
+                .as_mut()
+                .poll_at(cx, this.runtime, *this.until)
+                .is_pending()
+            {
+                return Poll::Pending;
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Power of two choices by peak-EWMA: of two endpoints drawn at random, the cheaper one.
+//!
+//! An endpoint's cost is its peak-EWMA latency times the operations that it would then have open
+//! (Finagle's `LoadBalancer.p2cPeakEwma`; the two choices are Mitzenmacher's, 2001). The peak makes it
+//! fall out at once when it turns slow, the decay lets it come back. Two rules are added:
+//!
+//! - **A failure costs at least [`PENALTY`].** Else an endpoint that fails in a millisecond is the
+//!   fastest of all, and gets most of the traffic.
+//! - **Silence is a cost.** While operations are open and none has ended for longer than the EWMA,
+//!   that silence is the cost. Else an endpoint that hangs looks as fast as it was, until the first
+//!   timeout.
+//!
+//! The decay is `ewma × τ / (τ + Δt)`, which needs no exponential and never reaches zero.
+
+use core::time::Duration;
+
+use super::Field;
+use crate::Instant;
+
+/// The time constant τ of the decay.
+const DECAY: f64 = 10e9;
+
+/// The least that a failure costs.
+pub const PENALTY: Duration = Duration::from_secs(5);
+
+/// How long a new endpoint takes to get its full share.
+const RAMP: Duration = Duration::from_secs(10);
+
+/// Operations that an endpoint without any result may have open while another one has results.
+const UNPROVEN: u32 = 2;
+
+/// What is known about how fast an endpoint is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    /// Nanoseconds; negative while there is no result.
+    ewma: f64,
+    updated: Instant,
+    /// Since when nothing has ended here, while something is open.
+    quiet_since: Instant,
+    /// When the full share is reached.
+    ramped: Instant,
+}
+
+impl Load {
+    /// Nothing is known, and the full share is its own at once.
+    pub const fn new() -> Self {
+        Self {
+            ewma: -1.0,
+            updated: Instant::EPOCH,
+            quiet_since: Instant::EPOCH,
+            ramped: Instant::EPOCH,
+        }
+    }
+
+    /// The endpoint joined others at `now`: its share grows over [`RAMP`].
+    pub fn ramp_up(&mut self, now: Instant) {
+        self.ramped = now.after(RAMP);
+    }
+
+    /// An operation began; `open` were open before.
+    pub fn on_start(&mut self, now: Instant, open: u32) {
+        if open == 0 {
+            self.quiet_since = now;
+        }
+    }
+
+    /// An operation ended, and cost this much: its time, or more if it failed. `None` if it says
+    /// nothing about the endpoint.
+    pub fn on_end(&mut self, now: Instant, cost: Option<Duration>) {
+        self.quiet_since = now;
+        let Some(cost) = cost else { return };
+        let cost = crate::instant::nanos(cost) as f64;
+        let passed = now.since(self.updated).as_nanos() as f64;
+        self.updated = self.updated.max(now);
+        self.ewma = if cost >= self.ewma {
+            cost
+        } else {
+            (self.ewma * DECAY + cost * passed) / (DECAY + passed)
+        };
+    }
+
+    /// An operation was dropped after this long: known only to have cost at least that.
+    pub fn on_cancel(&mut self, now: Instant, elapsed: Duration) {
+        let elapsed_nanos = crate::instant::nanos(elapsed) as f64;
+        let told = self.is_proven() && elapsed_nanos > self.decayed(now);
+        self.on_end(now, told.then_some(elapsed));
+    }
+
+    /// Whether there is any result yet.
+    pub fn is_proven(&self) -> bool {
+        self.ewma >= 0.0
+    }
+
+    /// The peak-EWMA latency, decayed to now. `None` without results.
+    pub fn latency(&self, now: Instant) -> Option<Duration> {
+        self.is_proven()
+            .then(|| Duration::from_nanos(self.decayed(now) as u64))
+    }
+
+    fn decayed(&self, now: Instant) -> f64 {
+        let passed = now.since(self.updated).as_nanos() as f64;
+        self.ewma.max(0.0) * (DECAY / (DECAY + passed))
+    }
+
+    /// What one more operation would cost, in nanoseconds times operations. No result yet costs
+    /// nothing up to [`UNPROVEN`] operations, then more than everything.
+    fn score(&self, now: Instant, open: u32) -> f64 {
+        if !self.is_proven() {
+            return if open < UNPROVEN {
+                0.0
+            } else {
+                f64::from(open) * 1e30
+            };
+        }
+        let mut cost = self.decayed(now);
+        if open > 0 {
+            cost = cost.max(now.since(self.quiet_since).as_nanos() as f64);
+        }
+        cost * (f64::from(open) + 1.0) / self.share(now)
+    }
+
+    /// The share of its weight that an endpoint may have already.
+    fn share(&self, now: Instant) -> f64 {
+        if now >= self.ramped {
+            return 1.0;
+        }
+        let missing = self.ramped.since(now).as_nanos() as f64 / RAMP.as_nanos() as f64;
+        (1.0 - missing).clamp(0.1, 1.0)
+    }
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Up to this many endpoints, the two choices are drawn among exactly those that admit.
+const SMALL: usize = 8;
+
+/// Draws two endpoints that admit, and picks the cheaper one.
+pub fn pick(now: Instant, rng: &mut fastrand::Rng, field: &impl Field) -> Option<usize> {
+    let len = field.len();
+    let (a, b) = if len <= SMALL {
+        two_of_few(rng, field)?
+    } else {
+        two_of_many(rng, field)?
+    };
+    let score = |index: usize| field.load(index).score(now, field.open(index));
+    Some(if a == b || score(a) <= score(b) { a } else { b })
+}
+
+fn two_of_few(rng: &mut fastrand::Rng, field: &impl Field) -> Option<(usize, usize)> {
+    let mut admitting = [0usize; SMALL];
+    let mut count = 0;
+    for index in (0..field.len()).filter(|&index| field.admits(index)) {
+        admitting[count] = index;
+        count += 1;
+    }
+    match count {
+        0 => None,
+        1 => Some((admitting[0], admitting[0])),
+        _ => {
+            let (a, b) = distinct(rng, count);
+            Some((admitting[a], admitting[b]))
+        }
+    }
+}
+
+/// A few draws find two that admit if most do; else everybody is asked once.
+fn two_of_many(rng: &mut fastrand::Rng, field: &impl Field) -> Option<(usize, usize)> {
+    for _ in 0..4 {
+        let (a, b) = distinct(rng, field.len());
+        if field.admits(a) && field.admits(b) {
+            return Some((a, b));
+        }
+    }
+    let (mut seen, mut first, mut second) = (0u32, None, None);
+    for index in (0..field.len()).filter(|&index| field.admits(index)) {
+        seen += 1;
+        // Reservoir of two: each of the `seen` is kept with probability 2 / seen.
+        match seen {
+            1 => first = Some(index),
+            2 => second = Some(index),
+            _ => match rng.u32(0..seen) {
+                0 => first = Some(index),
+                1 => second = Some(index),
+                _ => {}
+            },
+        }
+    }
+    first.map(|first| (first, second.unwrap_or(first)))
+}
+
+/// Two different numbers below `bound`, which is at least 2.
+fn distinct(rng: &mut fastrand::Rng, bound: usize) -> (usize, usize) {
+    let bits = rng.u64(..);
+    let bound = bound as u64;
+    let a = ((bits >> 32) * bound) >> 32;
+    let b = ((bits & 0xffff_ffff) * (bound - 1)) >> 32;
+    let b = if b >= a { b + 1 } else { b };
+    (a as usize, b as usize)
+}
