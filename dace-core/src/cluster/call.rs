@@ -143,7 +143,7 @@ impl CallMachine {
             trace: None,
             attempts: 0,
             proposals: 0,
-            idempotent: start.idempotent,
+            idempotent: true,
             token_held: false,
             token_spent: false,
             failed: false,
@@ -236,6 +236,7 @@ impl CallMachine {
         cluster.calls_open += 1;
         self.call = cluster.calls_begun;
         self.started = now;
+        self.idempotent = start.idempotent;
         self.deadline = now.after(start.timeout.min(start.within));
         self.hang_after = nanos(policy.hang_after(start.timeout));
         self.state = State::Admission;

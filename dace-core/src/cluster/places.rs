@@ -108,9 +108,9 @@ impl Cluster {
 
     /// Passes on the places of those who did not come for them.
     fn pass_on_lapsed(&mut self, now: Instant, policy: &Policy, wakes: &mut Wakes) {
-        while let Some(place) = self.queue.on_lapse(now) {
+        while let Some((place, lapsed)) = self.queue.on_lapse(now) {
             self.withdraw(place);
-            self.offer_on(now, policy, place, wakes);
+            self.offer_on(lapsed, policy, place, wakes);
         }
     }
 

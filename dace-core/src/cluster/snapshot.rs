@@ -50,6 +50,8 @@ pub struct EndpointSnapshot {
     pub open: u32,
     /// Connection places taken.
     pub connections: u32,
+    /// Probes of a half-open circuit under way.
+    pub probes: usize,
     /// Successes in the circuit's window.
     pub successes: u32,
     /// Failures in the circuit's window.
@@ -172,6 +174,7 @@ impl EndpointSnapshot {
             reopens_in: endpoint.circuit.until().map(|until| until.since(now)),
             open: endpoint.open,
             connections: endpoint.connections.used,
+            probes: endpoint.circuit.probes(),
             successes,
             failures,
             latency: endpoint.load.latency(now),

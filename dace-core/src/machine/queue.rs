@@ -211,9 +211,11 @@ impl<P: Copy + PartialEq> Queue<P> {
         false
     }
 
-    /// The place of an offer that nobody came for by now. Call it until it answers `None`.
+    /// The place of an offer that nobody came for by now, and when that lapsed: it is to be offered on
+    /// *from then*, so that a chain of waiters that are never polled lapses at once when somebody
+    /// looks late. Call it until it answers `None`.
     #[must_use]
-    pub fn on_lapse(&mut self, now: Instant) -> Option<Want<P>> {
+    pub fn on_lapse(&mut self, now: Instant) -> Option<(Want<P>, Instant)> {
         while let Some(&(end, id)) = self.offers.front() {
             let offered = self
                 .tickets
@@ -231,7 +233,7 @@ impl<P: Copy + PartialEq> Queue<P> {
             }
             ticket.state = State::Lapsed;
             self.offers.pop_front();
-            return Some(place);
+            return Some((place, end));
         }
         None
     }

@@ -76,6 +76,13 @@ pub(crate) fn decide(
         Outlook::Circuit(at) => (ordinary.max(at), Why::NoEndpoint),
         Outlook::Pause(at) => (ordinary.max(at), Why::Hint),
     };
+    let asked = match failed.class {
+        Class::Throttled(Some(hint)) => hint,
+        _ => Duration::ZERO,
+    };
+    if late == Why::Hint && asked > policy.hint_max {
+        return Err(Why::Hint);
+    }
     if at.after(SHORTEST_ATTEMPT) >= failed.deadline {
         return Err(if at > ordinary { late } else { Why::Deadline });
     }

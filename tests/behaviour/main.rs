@@ -1,0 +1,19 @@
+//! What dace does, rule by rule, in virtual time.
+//!
+//! Every test is named for the behaviour that it would miss. The modules follow a call from its
+//! start to its end.
+
+mod admission;
+mod balancing;
+mod breaker;
+mod cancellation;
+mod charging;
+mod config;
+mod deadline;
+mod errors;
+mod events;
+mod fallback;
+mod http;
+mod panics;
+mod retry;
+mod support;
