@@ -20,13 +20,11 @@ pub(crate) fn sanitise(name: &str) -> Option<Arc<str>> {
     let mut id: String = name
         .replace("::", ".")
         .bytes()
-        .map(|byte| {
-            if byte.is_ascii_alphanumeric() || b"_.-".contains(&byte) {
-                byte
-            } else {
-                b'_'
-            }
-        })
+        .map(
+            |byte| {
+                if byte.is_ascii_alphanumeric() || b"_.-".contains(&byte) { byte } else { b'_' }
+            },
+        )
         .map(char::from)
         .collect();
     if id.len() > LONGEST {
@@ -39,9 +37,7 @@ pub(crate) fn sanitise(name: &str) -> Option<Arc<str>> {
 
 /// FNV-1a, 32 bits: the same on every platform and in every release.
 fn fnv1a(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, &byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
+    bytes.iter().fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]

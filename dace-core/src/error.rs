@@ -149,11 +149,7 @@ impl<E> Error<E> {
 /// An error of the function's own, as a fallback may return one.
 impl<E> From<E> for Error<E> {
     fn from(source: E) -> Self {
-        Self::Operation {
-            source,
-            why: Why::Class,
-            retry_after: None,
-        }
+        Self::Operation { source, why: Why::Class, retry_after: None }
     }
 }
 
@@ -245,22 +241,10 @@ impl Refusal {
     }
 
     pub(crate) fn into_error<E>(self, source: Option<E>) -> Error<E> {
-        let Self {
-            reason,
-            netloc,
-            retry_after,
-        } = self;
+        let Self { reason, netloc, retry_after } = self;
         match reason {
-            Reason::CircuitOpen => Error::CircuitOpen {
-                netloc,
-                retry_after,
-                source,
-            },
-            Reason::Paused | Reason::Full => Error::RateLimited {
-                netloc,
-                retry_after,
-                source,
-            },
+            Reason::CircuitOpen => Error::CircuitOpen { netloc, retry_after, source },
+            Reason::Paused | Reason::Full => Error::RateLimited { netloc, retry_after, source },
             Reason::NoEndpoint => Error::NoEndpoint { source },
         }
     }
@@ -288,10 +272,7 @@ impl ConfigError {
     /// `setting` is its name in the builder; `problem` says what is wrong with the value and what
     /// would be right, and reads on from the name.
     pub fn new(setting: &'static str, problem: impl Into<String>) -> Self {
-        Self {
-            setting,
-            problem: problem.into(),
-        }
+        Self { setting, problem: problem.into() }
     }
 
     /// The name of the setting in the builder.

@@ -75,10 +75,7 @@ mod tests {
     fn time_saturates_in_both_directions() {
         let late = Instant::from_nanos(u64::MAX - 1);
         assert!(late.after(Duration::MAX).is_never());
-        assert_eq!(
-            Instant::EPOCH.before(Duration::from_secs(1)),
-            Instant::EPOCH
-        );
+        assert_eq!(Instant::EPOCH.before(Duration::from_secs(1)), Instant::EPOCH);
         assert_eq!(Instant::EPOCH.since(late), Duration::ZERO);
         assert!(Instant::NEVER.before(Duration::from_secs(1)).is_never());
     }

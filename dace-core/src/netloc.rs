@@ -137,15 +137,11 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
-        let url = Url::parse(text).map_err(|error| TargetError::Url {
-            text: shown(text),
-            error,
-        })?;
+        let url =
+            Url::parse(text).map_err(|error| TargetError::Url { text: shown(text), error })?;
         let bare = url.path() == "/" && url.query().is_none() && !url.as_str().contains('#');
         if !bare || url.has_userinfo() {
-            return Err(TargetError::More {
-                text: url.to_string(),
-            });
+            return Err(TargetError::More { text: url.to_string() });
         }
         Ok(url.target())
     }
@@ -221,12 +217,7 @@ mod tests {
 
     #[test]
     fn a_target_ends_after_host_and_port() {
-        for text in [
-            "http://a/path",
-            "http://a?q",
-            "http://user:secret@a",
-            "http://a/#f",
-        ] {
+        for text in ["http://a/path", "http://a?q", "http://user:secret@a", "http://a/#f"] {
             let error = text.parse::<Target>().unwrap_err().to_string();
             assert!(error.contains("ends after host and port"), "{error}");
             assert!(!error.contains("secret"), "{error}");

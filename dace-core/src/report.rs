@@ -76,25 +76,11 @@ impl Trace {
 impl<T, E> fmt::Display for Report<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for attempt in &self.attempts {
-            let AttemptReport {
-                number,
-                netloc,
-                class,
-                took,
-                waited,
-                ..
-            } = attempt;
+            let AttemptReport { number, netloc, class, took, waited, .. } = attempt;
             let class = class.name();
-            writeln!(
-                f,
-                "attempt {number} at {netloc}: {class} in {took:?}, after {waited:?}"
-            )?;
+            writeln!(f, "attempt {number} at {netloc}: {class} in {took:?}, after {waited:?}")?;
         }
-        let by = if self.fallback_used {
-            " by the fallback"
-        } else {
-            ""
-        };
+        let by = if self.fallback_used { " by the fallback" } else { "" };
         match &self.result {
             Ok(_) => write!(f, "value{by} after {:?}", self.took),
             Err(error) => {

@@ -65,11 +65,7 @@ impl HttpBackend for SimBackend {
                 let state = &mut *state;
                 state.servers.receive(state.now, &mut state.rng, &request)
             };
-            let mut open = Open {
-                world: world.clone(),
-                netloc: netloc.clone(),
-                hang: None,
-            };
+            let mut open = Open { world: world.clone(), netloc: netloc.clone(), hang: None };
             let reset = || SimError(Fault::new(FaultKind::Reset, Sent::MaybeSent));
             match reception {
                 Reception::Refused(fault) => {
@@ -91,24 +87,10 @@ impl HttpBackend for SimBackend {
                         return Err(reset());
                     }
                     drop(state);
-                    let Answer {
-                        status,
-                        headers,
-                        pieces,
-                        ending,
-                        ..
-                    } = answer;
+                    let Answer { status, headers, pieces, ending, .. } = answer;
                     let pieces = pieces.into_iter();
-                    let body = SimBody {
-                        open,
-                        pieces,
-                        ending,
-                        next: None,
-                    };
-                    Ok(Response {
-                        head: SimHead { status, headers },
-                        body,
-                    })
+                    let body = SimBody { open, pieces, ending, next: None };
+                    Ok(Response { head: SimHead { status, headers }, body })
                 }
             }
         }
@@ -142,15 +124,11 @@ impl Head for SimHead {
     }
 
     fn get(&self, name: &str) -> Option<&[u8]> {
-        self.iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_slice()))
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
     }
 }
 

@@ -39,9 +39,7 @@ impl World {
             rng: fastrand::Rng::with_seed(seed),
             servers: Servers::default(),
         };
-        Arc::new(Self {
-            state: Mutex::new(state),
-        })
+        Arc::new(Self { state: Mutex::new(state) })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -53,11 +51,7 @@ impl World {
     }
 
     pub(crate) fn sleep_until(self: &Arc<Self>, at: Instant) -> SimSleep {
-        SimSleep {
-            world: self.clone(),
-            at,
-            id: None,
-        }
+        SimSleep { world: self.clone(), at, id: None }
     }
 
     pub(crate) fn sleep(self: &Arc<Self>, duration: Duration) -> SimSleep {

@@ -61,10 +61,7 @@ impl Ready {
     }
 
     fn pop(&self) -> Option<u64> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 }
 
@@ -107,25 +104,17 @@ impl<T> Future for Task<T> {
 impl Sim {
     /// A simulation at its first instant. The seed decides every random choice in it.
     pub fn new(seed: u64) -> Self {
-        Self {
-            world: World::new(seed),
-            tasks: Rc::default(),
-            ready: Arc::default(),
-        }
+        Self { world: World::new(seed), tasks: Rc::default(), ready: Arc::default() }
     }
 
     /// The runtime, for `build_with`.
     pub fn runtime(&self) -> SimRuntime {
-        SimRuntime {
-            world: self.world.clone(),
-        }
+        SimRuntime { world: self.world.clone() }
     }
 
     /// The backend, for `build_with`: it knows the servers of this simulation, and no others.
     pub fn backend(&self) -> SimBackend {
-        SimBackend {
-            world: self.world.clone(),
-        }
+        SimBackend { world: self.world.clone() }
     }
 
     /// The server at `target`, made if there is none: it answers 200 with `ok`, at once.
@@ -168,10 +157,7 @@ impl Sim {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let outcome = Rc::new(RefCell::new(Outcome {
-            value: None,
-            waiter: None,
-        }));
+        let outcome = Rc::new(RefCell::new(Outcome { value: None, waiter: None }));
         let slot = outcome.clone();
         self.start(Location::caller(), async move {
             let value = future.await;
@@ -192,18 +178,8 @@ impl Sim {
         let mut tasks = self.tasks.borrow_mut();
         tasks.next += 1;
         let id = tasks.next;
-        let waker = Waker::from(Arc::new(TaskWaker {
-            id,
-            ready: self.ready.clone(),
-        }));
-        tasks.running.insert(
-            id,
-            Spawned {
-                future: Box::pin(future),
-                location,
-                waker,
-            },
-        );
+        let waker = Waker::from(Arc::new(TaskWaker { id, ready: self.ready.clone() }));
+        tasks.running.insert(id, Spawned { future: Box::pin(future), location, waker });
         self.ready.push(id);
     }
 
@@ -217,10 +193,7 @@ impl Sim {
     pub fn run<F: Future>(&self, future: F) -> F::Output {
         let mut future = std::pin::pin!(future);
         // The future itself is task 0.
-        let waker = Waker::from(Arc::new(TaskWaker {
-            id: 0,
-            ready: self.ready.clone(),
-        }));
+        let waker = Waker::from(Arc::new(TaskWaker { id: 0, ready: self.ready.clone() }));
         let mut cx = Context::from_waker(&waker);
         self.ready.push(0);
         let mut polls = 0;
@@ -231,11 +204,7 @@ impl Sim {
                 continue;
             };
             polls += 1;
-            assert!(
-                polls < SPIN,
-                "the clock stands still at {:?}: a task spins",
-                self.elapsed()
-            );
+            assert!(polls < SPIN, "the clock stands still at {:?}: a task spins", self.elapsed());
             if id == 0 {
                 if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                     return output;
@@ -252,21 +221,13 @@ impl Sim {
             return;
         };
         let waker = task.waker.clone();
-        if task
-            .future
-            .as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
-        {
+        if task.future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
             self.tasks.borrow_mut().running.insert(id, task);
         }
     }
 
     fn deadlock(&self) -> String {
-        let mut text = format!(
-            "nothing can run and no timer is set, at {:?}:",
-            self.elapsed()
-        );
+        let mut text = format!("nothing can run and no timer is set, at {:?}:", self.elapsed());
         // Writing to a string does not fail.
         let _ = write!(text, "\n  the future of `run` waits");
         for task in self.tasks.borrow().running.values() {

@@ -75,8 +75,7 @@ impl Answer {
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers
-            .push((name.to_ascii_lowercase(), value.as_bytes().to_vec()));
+        self.headers.push((name.to_ascii_lowercase(), value.as_bytes().to_vec()));
         self
     }
 
@@ -160,26 +159,12 @@ impl Server {
     }
 
     fn change(&self, change: impl FnOnce(&mut Script)) -> &Self {
-        change(
-            self.world
-                .lock()
-                .servers
-                .0
-                .entry(self.netloc.clone())
-                .or_default(),
-        );
+        change(self.world.lock().servers.0.entry(self.netloc.clone()).or_default());
         self
     }
 
     fn read<T>(&self, read: impl FnOnce(&Script) -> T) -> T {
-        read(
-            self.world
-                .lock()
-                .servers
-                .0
-                .entry(self.netloc.clone())
-                .or_default(),
-        )
+        read(self.world.lock().servers.0.entry(self.netloc.clone()).or_default())
     }
 
     /// The time from request to answer. Default 0.
@@ -311,9 +296,7 @@ impl Servers {
 
     /// Whether a connection to the server holds at this instant.
     pub(crate) fn is_down(&self, now: Instant, netloc: &Netloc) -> bool {
-        self.0
-            .get(netloc)
-            .is_some_and(|script| script.trouble(now) == Some(Trouble::Down))
+        self.0.get(netloc).is_some_and(|script| script.trouble(now) == Some(Trouble::Down))
     }
 
     /// A request is done with.
@@ -335,10 +318,6 @@ impl Servers {
 impl Script {
     fn trouble(&self, now: Instant) -> Option<Trouble> {
         let holds = |&&(start, end, _): &&(Instant, Instant, Trouble)| start <= now && now < end;
-        self.faults
-            .iter()
-            .rev()
-            .find(holds)
-            .map(|&(_, _, trouble)| trouble)
+        self.faults.iter().rev().find(holds).map(|&(_, _, trouble)| trouble)
     }
 }

@@ -16,9 +16,7 @@ fn a_call_that_finds_everything_full_is_refused_and_never_counts_against_the_ser
     let sim = Sim::new(1);
     let server = sim.server("http://a:80");
     server.latency(ms(10));
-    let a = dependency(&sim, |builder| {
-        builder.targets(["http://a:80"]).max_open_per_netloc(3)
-    });
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]).max_open_per_netloc(3));
     let results = sim.run(async {
         let calls: Vec<_> = (0..10).map(|_| get_root(&a)).collect();
         futures_util::future::join_all(calls).await
@@ -28,12 +26,7 @@ fn a_call_that_finds_everything_full_is_refused_and_never_counts_against_the_ser
     });
     assert_eq!(refused.count(), 7);
     assert_eq!((server.requests(), server.peak()), (3, 3));
-    assert!(
-        results
-            .iter()
-            .flat_map(|result| result.as_ref().err())
-            .all(Error::is_rejected)
-    );
+    assert!(results.iter().flat_map(|result| result.as_ref().err()).all(Error::is_rejected));
     let snapshot = a.snapshot();
     assert_eq!(snapshot.endpoints[1].failures, 0);
     assert_all_back(&a);
@@ -45,10 +38,7 @@ fn those_who_wait_are_let_in_in_order_of_arrival() {
     let server = sim.server("http://a:80");
     server.latency(ms(10));
     let a = dependency(&sim, |builder| {
-        builder
-            .targets(["http://a:80"])
-            .max_open_per_netloc(1)
-            .queue(100)
+        builder.targets(["http://a:80"]).max_open_per_netloc(1).queue(100)
     });
     let order = Rc::new(RefCell::new(Vec::new()));
     sim.run(async {
@@ -71,10 +61,7 @@ fn the_queue_holds_so_many_and_no_more() {
     let sim = Sim::new(1);
     sim.server("http://a:80").latency(ms(10));
     let a = dependency(&sim, |builder| {
-        builder
-            .targets(["http://a:80"])
-            .max_open_per_netloc(2)
-            .queue(3)
+        builder.targets(["http://a:80"]).max_open_per_netloc(2).queue(3)
     });
     let results =
         sim.run(async { futures_util::future::join_all((0..9).map(|_| get_root(&a))).await });
@@ -86,10 +73,7 @@ fn a_waiter_that_can_no_longer_start_in_time_leaves_at_once() {
     let sim = Sim::new(1);
     sim.server("http://a:80").latency(secs(3));
     let a = dependency(&sim, |builder| {
-        builder
-            .targets(["http://a:80"])
-            .max_open_per_netloc(1)
-            .queue(10)
+        builder.targets(["http://a:80"]).max_open_per_netloc(1).queue(10)
     });
     let world = sim.clone();
     let left = sim.run(async {
@@ -98,11 +82,7 @@ fn a_waiter_that_can_no_longer_start_in_time_leaves_at_once() {
             async move { get_root(&a).await }
         });
         world.sleep(ms(1)).await;
-        let error = a
-            .call(|call| get(call, "/"))
-            .timeout(ms(100))
-            .await
-            .unwrap_err();
+        let error = a.call(|call| get(call, "/")).timeout(ms(100)).await.unwrap_err();
         assert!(matches!(error, Error::RateLimited { .. }), "{error:?}");
         world.elapsed()
     });
@@ -116,10 +96,7 @@ fn waiters_that_nobody_polls_block_nobody() {
     let sim = Sim::new(1);
     sim.server("http://a:80").latency(ms(5));
     let a = dependency(&sim, |builder| {
-        builder
-            .targets(["http://a:80"])
-            .max_open_per_netloc(1)
-            .queue(10)
+        builder.targets(["http://a:80"]).max_open_per_netloc(1).queue(10)
     });
     let world = sim.clone();
     let (a, elapsed) = sim.run(async move {
@@ -129,9 +106,7 @@ fn waiters_that_nobody_polls_block_nobody() {
         });
         world.sleep(ms(1)).await;
         // Polled once, so that they are in the queue, and then never again.
-        let mut dead: Vec<_> = (0..3)
-            .map(|_| Box::pin(a.call(|call| get(call, "/"))))
-            .collect();
+        let mut dead: Vec<_> = (0..3).map(|_| Box::pin(a.call(|call| get(call, "/")))).collect();
         for call in &mut dead {
             let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             assert!(polled.is_pending());
@@ -144,10 +119,7 @@ fn waiters_that_nobody_polls_block_nobody() {
         (a, elapsed)
     });
     // Three offers lapse, 10 ms each, and the live one may look a little later than that.
-    assert!(
-        elapsed >= ms(5 + 30) && elapsed <= ms(5 + 45 + 5),
-        "{elapsed:?}"
-    );
+    assert!(elapsed >= ms(5 + 30) && elapsed <= ms(5 + 45 + 5), "{elapsed:?}");
     assert_all_back(&a);
 }
 
@@ -156,10 +128,7 @@ fn a_waiter_that_is_dropped_after_it_was_offered_a_place_passes_it_on() {
     let sim = Sim::new(1);
     sim.server("http://a:80").latency(ms(5));
     let a = dependency(&sim, |builder| {
-        builder
-            .targets(["http://a:80"])
-            .max_open_per_netloc(1)
-            .queue(10)
+        builder.targets(["http://a:80"]).max_open_per_netloc(1).queue(10)
     });
     let world = sim.clone();
     let (a, elapsed) = sim.run(async move {
@@ -198,20 +167,14 @@ fn a_call_in_the_queue_is_refused_as_soon_as_the_circuit_opens() {
     let results =
         sim.run(async { futures_util::future::join_all((0..5).map(|_| get_root(&a))).await });
     assert!(matches!(results[0], Err(Error::Operation { .. })));
-    assert!(
-        results[1..]
-            .iter()
-            .all(|result| matches!(result, Err(Error::CircuitOpen { .. })))
-    );
+    assert!(results[1..].iter().all(|result| matches!(result, Err(Error::CircuitOpen { .. }))));
     assert_eq!(sim.elapsed(), ms(20));
 }
 
 #[test]
 fn a_permit_is_back_when_the_call_is_over_though_its_future_is_kept() {
     let sim = Sim::new(1);
-    let a = dependency(&sim, |builder| {
-        builder.targets(["http://a:80"]).max_open_per_netloc(1)
-    });
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]).max_open_per_netloc(1));
     sim.server("http://a:80");
     sim.run(async {
         let mut kept = pin!(a.call(|call| get(call, "/")));

@@ -19,20 +19,13 @@ fn five_failures_in_a_row_open_the_circuit_and_it_says_when_to_come_again() {
     let sim = Sim::new(1);
     let server = sim.server("http://a:80");
     server.answers(.., 500);
-    let a = dependency(&sim, |builder| {
-        builder.targets(["http://a:80"]).retry_attempts(0)
-    });
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]).retry_attempts(0));
     sim.run(async {
         for _ in 0..5 {
             assert!(matches!(get_root(&a).await, Err(Error::Operation { .. })));
         }
         let error = get_root(&a).await.unwrap_err();
-        let Error::CircuitOpen {
-            netloc,
-            retry_after: Some(after),
-            ..
-        } = error
-        else {
+        let Error::CircuitOpen { netloc, retry_after: Some(after), .. } = error else {
             panic!("{error:?}")
         };
         assert_eq!(netloc.as_str(), "a:80");
@@ -66,9 +59,7 @@ fn a_success_or_a_callers_fault_in_between_breaks_the_row() {
 fn half_of_twenty_results_in_ten_seconds_open_the_circuit() {
     let sim = Sim::new(1);
     let server = sim.server("http://a:80");
-    let a = dependency(&sim, |builder| {
-        builder.targets(["http://a:80"]).retry_attempts(0)
-    });
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]).retry_attempts(0));
     sim.run(async {
         for round in 0..20 {
             assert_eq!(circuit(&a), CircuitState::Closed, "round {round}");
@@ -95,9 +86,8 @@ fn of_a_hundred_callers_at_the_instant_a_circuit_half_opens_exactly_one_is_let_i
         get_root(&a).await.unwrap_err();
         sim.sleep(secs(13)).await;
         let results = futures_util::future::join_all((0..100).map(|_| get_root(&a))).await;
-        let refused = results
-            .iter()
-            .filter(|result| matches!(result, Err(Error::CircuitOpen { .. })));
+        let refused =
+            results.iter().filter(|result| matches!(result, Err(Error::CircuitOpen { .. })));
         assert_eq!(refused.count(), 99);
         assert_eq!(server.requests(), 1);
         assert_eq!(circuit(&a), CircuitState::Closed);
@@ -112,10 +102,7 @@ fn two_successful_probes_in_a_row_close_the_circuit() {
     server.down(..ms(1));
     let a = dependency(&sim, |builder| {
         let breaker = Breaker::new().consecutive_failures(1);
-        builder
-            .targets(["http://a:80"])
-            .retry_attempts(0)
-            .breaker(breaker)
+        builder.targets(["http://a:80"]).retry_attempts(0).breaker(breaker)
     });
     sim.run(async {
         get_root(&a).await.unwrap_err();
@@ -133,11 +120,7 @@ fn a_probe_that_hangs_is_a_failure_by_its_deadline_and_the_next_one_comes() {
     let server = sim.server("http://a:80");
     server.hangs(..secs(14));
     let a = dependency(&sim, |builder| {
-        builder
-            .targets(["http://a:80"])
-            .timeout(ms(600))
-            .retry_attempts(0)
-            .breaker(touchy())
+        builder.targets(["http://a:80"]).timeout(ms(600)).retry_attempts(0).breaker(touchy())
     });
     sim.run(async {
         assert!(matches!(get_root(&a).await, Err(Error::Timeout { .. })));
@@ -159,10 +142,7 @@ fn a_probe_that_is_dropped_gives_its_place_back_and_decides_nothing() {
     let server = sim.server("http://a:80");
     server.down(..ms(1)).hangs(secs(12)..secs(14));
     let a = dependency(&sim, |builder| {
-        builder
-            .targets(["http://a:80"])
-            .retry_attempts(0)
-            .breaker(touchy())
+        builder.targets(["http://a:80"]).retry_attempts(0).breaker(touchy())
     });
     let world = sim.clone();
     sim.run(async {
@@ -187,20 +167,14 @@ fn a_probe_that_nobody_polls_blocks_the_circuit_no_longer_than_its_lease() {
     let server = sim.server("http://a:80");
     server.latency(ms(1)).down(..ms(1));
     let a = dependency(&sim, |builder| {
-        builder
-            .targets(["http://a:80"])
-            .no_timeout()
-            .retry_attempts(0)
-            .breaker(touchy())
+        builder.targets(["http://a:80"]).no_timeout().retry_attempts(0).breaker(touchy())
     });
     sim.run(async {
         get_root(&a).await.unwrap_err();
         sim.sleep(secs(13)).await;
         let mut forgotten = Box::pin(get_root(&a));
         let waker = std::task::Waker::noop();
-        let polled = forgotten
-            .as_mut()
-            .poll(&mut std::task::Context::from_waker(waker));
+        let polled = forgotten.as_mut().poll(&mut std::task::Context::from_waker(waker));
         assert!(polled.is_pending());
         sim.sleep(secs(10)).await;
         // The lease has run out: that is found out now, and counts as a failure.
@@ -222,11 +196,7 @@ fn results_from_before_the_circuit_opened_do_not_count_after_it() {
     server.latency(secs(20));
     let a = dependency(&sim, |builder| {
         let breaker = Breaker::new().consecutive_failures(1).successes(2);
-        builder
-            .targets(["http://a:80"])
-            .timeout(secs(60))
-            .retry_attempts(0)
-            .breaker(breaker)
+        builder.targets(["http://a:80"]).timeout(secs(60)).retry_attempts(0).breaker(breaker)
     });
     let world = sim.clone();
     sim.run(async {
@@ -246,11 +216,7 @@ fn results_from_before_the_circuit_opened_do_not_count_after_it() {
         for call in slow {
             call.await.unwrap();
         }
-        assert_eq!(
-            circuit(&a),
-            CircuitState::HalfOpen,
-            "five late successes changed nothing"
-        );
+        assert_eq!(circuit(&a), CircuitState::HalfOpen, "five late successes changed nothing");
     });
 }
 
@@ -260,21 +226,14 @@ fn an_attempt_that_takes_longer_than_expected_fails_the_circuit_alone() {
     let server = sim.server("http://a:80");
     server.latency(ms(300));
     let a = dependency(&sim, |builder| {
-        builder
-            .targets(["http://a:80"])
-            .expected_in(ms(200))
-            .breaker(touchy())
+        builder.targets(["http://a:80"]).expected_in(ms(200)).breaker(touchy())
     });
     assert_eq!(sim.run(get_root(&a)).unwrap(), "ok");
     assert_eq!(server.requests(), 1, "a slow success is not retried");
     assert_eq!(circuit(&a), CircuitState::Open);
     let latency = a.snapshot().endpoints[1].latency.unwrap();
     assert_eq!(latency, ms(300), "and costs the balancer its real time");
-    assert_eq!(
-        a.snapshot().budget_thousandths,
-        50_000,
-        "and deposits, into a full bank"
-    );
+    assert_eq!(a.snapshot().budget_thousandths, 50_000, "and deposits, into a full bank");
 }
 
 #[test]
@@ -283,10 +242,7 @@ fn a_reset_timeout_of_zero_switches_the_breaker_off() {
     let server = sim.server("http://a:80");
     server.answers(.., 500);
     let a = dependency(&sim, |builder| {
-        builder
-            .targets(["http://a:80"])
-            .retry_attempts(0)
-            .circuit_reset_timeout(Duration::ZERO)
+        builder.targets(["http://a:80"]).retry_attempts(0).circuit_reset_timeout(Duration::ZERO)
     });
     sim.run(async {
         for _ in 0..100 {
@@ -301,25 +257,13 @@ fn circuits_can_be_forced_by_hand_and_set_free_again() {
     let sim = Sim::new(1);
     let server = sim.server("http://a:80");
     let a = dependency(&sim, |builder| {
-        builder
-            .targets(["http://a:80"])
-            .retry_attempts(0)
-            .breaker(touchy())
+        builder.targets(["http://a:80"]).retry_attempts(0).breaker(touchy())
     });
     sim.run(async {
         let control = a.circuit("a:80").unwrap();
         control.force_open();
         let error = get_root(&a).await.unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::CircuitOpen {
-                    retry_after: None,
-                    ..
-                }
-            ),
-            "{error:?}"
-        );
+        assert!(matches!(error, Error::CircuitOpen { retry_after: None, .. }), "{error:?}");
         control.force_closed();
         server.answers(.., 500);
         for _ in 0..10 {

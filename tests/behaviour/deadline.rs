@@ -12,9 +12,7 @@ use crate::support::{Count, Error, assert_all_back, dependency, get, get_root, m
 fn a_call_ends_exactly_at_its_timeout() {
     let sim = Sim::new(1);
     sim.server("http://a:80").hangs(..);
-    let a = dependency(&sim, |builder| {
-        builder.targets(["http://a:80"]).timeout(ms(700))
-    });
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]).timeout(ms(700)));
     let error = sim.run(get_root(&a)).unwrap_err();
     assert!(
         matches!(error, Error::Timeout { after, attempts: 1, last: None, .. } if after == ms(700)),
@@ -28,21 +26,9 @@ fn a_call_ends_exactly_at_its_timeout() {
 fn the_deadline_spans_attempts_waits_and_bodies() {
     let sim = Sim::new(1);
     sim.server("http://a:80").latency(ms(300)).answers(.., 503);
-    let a = dependency(&sim, |builder| {
-        builder.targets(["http://a:80"]).timeout(ms(1000))
-    });
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]).timeout(ms(1000)));
     let error = sim.run(get_root(&a)).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Timeout {
-                attempts: 4,
-                last: Some(_),
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::Timeout { attempts: 4, last: Some(_), .. }), "{error:?}");
     assert_eq!(sim.elapsed(), ms(1000));
 }
 
@@ -50,9 +36,7 @@ fn the_deadline_spans_attempts_waits_and_bodies() {
 fn the_earlier_of_timeout_and_what_is_left_of_a_callers_deadline_holds() {
     let sim = Sim::new(1);
     sim.server("http://a:80").hangs(..);
-    let a = dependency(&sim, |builder| {
-        builder.targets(["http://a:80"]).timeout(secs(5))
-    });
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]).timeout(secs(5)));
     for (within, ends) in [(ms(200), ms(200)), (secs(60), secs(5))] {
         let before = sim.elapsed();
         let call = a.call(|call| get(call, "/")).within(within);
@@ -91,10 +75,7 @@ fn a_deadline_that_has_passed_runs_nothing() {
             ready(Ok::<_, std::io::Error>(()))
         })
         .within(Duration::ZERO);
-    assert!(matches!(
-        sim.run(call),
-        Err(dace::Error::Timeout { attempts: 0, .. })
-    ));
+    assert!(matches!(sim.run(call), Err(dace::Error::Timeout { attempts: 0, .. })));
     assert_eq!(runs.get(), 0);
     assert_all_back(&a);
 }
@@ -120,9 +101,7 @@ fn a_function_that_is_always_woken_still_ends_at_its_deadline() {
 fn without_a_timeout_a_call_waits_for_ever() {
     let sim = Sim::new(1);
     sim.server("http://a:80").latency(secs(100_000));
-    let a = dependency(&sim, |builder| {
-        builder.targets(["http://a:80"]).no_timeout()
-    });
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]).no_timeout());
     assert_eq!(sim.run(get_root(&a)).unwrap(), "ok");
     assert_eq!(sim.elapsed(), secs(100_000));
 }
@@ -134,10 +113,7 @@ fn an_attempt_timeout_ends_one_attempt_and_is_retried_only_if_asked() {
         let server = sim.server("http://a:80");
         server.hangs(..);
         let a = dependency(&sim, |builder| {
-            builder
-                .targets(["http://a:80"])
-                .attempt_timeout(ms(100))
-                .retry_on_timeout(retry)
+            builder.targets(["http://a:80"]).attempt_timeout(ms(100)).retry_on_timeout(retry)
         });
         let error = sim.run(get_root(&a)).unwrap_err();
         assert!(
@@ -172,15 +148,10 @@ fn a_clock_that_goes_back_ends_no_call_early_and_panics_nowhere() {
 fn nothing_runnable_and_no_timer_is_reported_with_who_waits() {
     let sim = Sim::new(1);
     sim.server("http://a:80").hangs(..);
-    let a = dependency(&sim, |builder| {
-        builder.targets(["http://a:80"]).no_timeout()
-    });
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]).no_timeout());
     sim.spawn(pending::<()>());
     let stuck = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sim.run(get_root(&a))));
     let message = *stuck.unwrap_err().downcast::<String>().unwrap();
-    assert!(
-        message.contains("GET http://a/ is never answered"),
-        "{message}"
-    );
+    assert!(message.contains("GET http://a/ is never answered"), "{message}");
     assert!(message.contains("deadline.rs"), "{message}");
 }

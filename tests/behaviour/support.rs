@@ -23,9 +23,7 @@ pub(crate) const fn secs(seconds: u64) -> Duration {
 /// A dependency in a simulation: no targets, retries at once, all else by default.
 pub(crate) fn dependency(sim: &Sim, set: impl FnOnce(Builder) -> Builder) -> Dependency {
     let builder = Dependency::builder("test").backoff(Backoff::new().base(Duration::ZERO));
-    set(builder)
-        .build_with(sim.runtime(), sim.backend())
-        .expect("the settings are good")
+    set(builder).build_with(sim.runtime(), sim.backend()).expect("the settings are good")
 }
 
 /// A breaker that opens at the first failure and closes at the first success.
@@ -35,13 +33,7 @@ pub(crate) fn touchy() -> Breaker {
 
 /// `GET path`, any status of 400 and above an error.
 pub(crate) async fn get(call: Call, path: &str) -> Result<String, HttpError> {
-    call.http()
-        .get(path)
-        .send()
-        .await?
-        .error_for_status()?
-        .text()
-        .await
+    call.http().get(path).send().await?.error_for_status()?.text().await
 }
 
 /// One call that gets `/`.
@@ -59,10 +51,7 @@ impl Seen {
     }
 
     pub(crate) fn log(&self) -> String {
-        self.events()
-            .iter()
-            .map(|event| format!("{event}\n"))
-            .collect()
+        self.events().iter().map(|event| format!("{event}\n")).collect()
     }
 }
 
@@ -90,16 +79,8 @@ impl Count {
 #[track_caller]
 pub(crate) fn assert_all_back(dependency: &Dependency) {
     let snapshot = dependency.snapshot();
-    assert_eq!(
-        (snapshot.calls, snapshot.attempts, snapshot.queued),
-        (0, 0, 0),
-        "{snapshot}"
-    );
+    assert_eq!((snapshot.calls, snapshot.attempts, snapshot.queued), (0, 0, 0), "{snapshot}");
     for endpoint in &snapshot.endpoints {
-        assert_eq!(
-            (endpoint.open, endpoint.connections, endpoint.probes),
-            (0, 0, 0),
-            "{snapshot}"
-        );
+        assert_eq!((endpoint.open, endpoint.connections, endpoint.probes), (0, 0, 0), "{snapshot}");
     }
 }

@@ -116,11 +116,7 @@ impl Cluster {
             };
         }
         match self.take(now, policy, ask, id, wakes) {
-            Ok(pass) => Admit::Go(Grant {
-                endpoint: id,
-                pass,
-                picked,
-            }),
+            Ok(pass) => Admit::Go(Grant { endpoint: id, pass, picked }),
             Err(again) => {
                 let netloc = self.table[id].netloc.clone();
                 Admit::Refused(refusal(now, netloc, Shut::Circuit(again)))
@@ -137,10 +133,7 @@ impl Cluster {
         id: EndpointId,
         wakes: &mut Wakes,
     ) -> Result<Pass, Again> {
-        match self.table[id]
-            .circuit
-            .try_admit(now, &policy.circuit, ask.deadline)
-        {
+        match self.table[id].circuit.try_admit(now, &policy.circuit, ask.deadline) {
             Ok(Admission { pass, transition }) => {
                 self.note_transition(now, ask.call, id, transition, wakes);
                 self.hold(now, id);
@@ -178,11 +171,7 @@ impl Cluster {
             let Listed { endpoint, scheme } = self.targets.list[index];
             if let Ok(pass) = self.take(now, policy, ask, endpoint, wakes) {
                 let picked = Some(scheme);
-                return Admit::Go(Grant {
-                    endpoint,
-                    pass,
-                    picked,
-                });
+                return Admit::Go(Grant { endpoint, pass, picked });
             }
         }
         if let Some(grant) = self.admit_in_panic(now, policy, ask) {
@@ -216,28 +205,16 @@ impl Cluster {
 
     /// Asks the balancer: among those not tried, then among all.
     fn pick(&mut self, now: Instant, policy: &Policy, ask: &Ask<'_>) -> Option<usize> {
-        let Self {
-            targets,
-            table,
-            rng,
-            ..
-        } = self;
+        let Self { targets, table, rng, .. } = self;
         let Picker::Balance(balance) = &mut targets.picker else {
             return None;
         };
-        let mut view = View {
-            now,
-            policy,
-            table,
-            list: &targets.list,
-            without: ask.tried,
-            force: false,
-        };
+        let mut view =
+            View { now, policy, table, list: &targets.list, without: ask.tried, force: false };
         let panic = targets.suspects * 2 > targets.list.len() && is_panic(&view);
         if panic != targets.panic {
             targets.panic = panic;
-            self.events
-                .push(now, ask.call, || What::PanicMode { on: panic });
+            self.events.push(now, ask.call, || What::PanicMode { on: panic });
         }
         if panic {
             return None;
@@ -256,23 +233,12 @@ impl Cluster {
         if !self.targets.panic {
             return None;
         }
-        let Self {
-            targets,
-            table,
-            rng,
-            ..
-        } = self;
+        let Self { targets, table, rng, .. } = self;
         let Picker::Balance(balance) = &mut targets.picker else {
             return None;
         };
-        let mut view = View {
-            now,
-            policy,
-            table,
-            list: &targets.list,
-            without: ask.tried,
-            force: true,
-        };
+        let mut view =
+            View { now, policy, table, list: &targets.list, without: ask.tried, force: true };
         let mut picked = balance.pick(now, rng, &view);
         if picked.is_none() {
             view.without = &[];
@@ -281,11 +247,7 @@ impl Cluster {
         let Listed { endpoint, scheme } = self.targets.list[picked?];
         let pass = self.table[endpoint].circuit.bypass();
         self.hold(now, endpoint);
-        Some(Grant {
-            endpoint,
-            pass,
-            picked: Some(scheme),
-        })
+        Some(Grant { endpoint, pass, picked: Some(scheme) })
     }
 
     /// Nobody lets the call in: it may wait for the full ones, else the one that opens first tells
@@ -295,16 +257,11 @@ impl Cluster {
             let shut = look(now, policy, &self.table, listed.endpoint).err()?;
             Some((listed.endpoint, shut))
         };
-        let first = self
-            .targets
-            .list
-            .iter()
-            .filter_map(shut)
-            .min_by_key(|&(_, shut)| match shut {
-                Shut::Full => Instant::EPOCH,
-                Shut::Paused(until) | Shut::Circuit(Again::At(until)) => until,
-                Shut::Circuit(Again::WhenFreed | Again::Never) => Instant::NEVER,
-            });
+        let first = self.targets.list.iter().filter_map(shut).min_by_key(|&(_, shut)| match shut {
+            Shut::Full => Instant::EPOCH,
+            Shut::Paused(until) | Shut::Circuit(Again::At(until)) => until,
+            Shut::Circuit(Again::WhenFreed | Again::Never) => Instant::NEVER,
+        });
         let Some((id, shut)) = first else {
             return Admit::Refused(self.no_endpoint());
         };
@@ -317,11 +274,7 @@ impl Cluster {
 
     fn no_endpoint(&self) -> Refusal {
         let netloc = self.table[self.own].netloc.clone();
-        Refusal {
-            reason: Reason::NoEndpoint,
-            netloc,
-            retry_after: None,
-        }
+        Refusal { reason: Reason::NoEndpoint, netloc, retry_after: None }
     }
 
     /// When somebody would take another attempt of a call whose last one was charged to `last`.
@@ -371,10 +324,7 @@ fn outlook_of(look: Result<(), Shut>) -> Outlook {
 /// Whether an endpoint would let somebody in now.
 fn look(now: Instant, policy: &Policy, table: &Table, id: EndpointId) -> Result<(), Shut> {
     let endpoint = &table[id];
-    endpoint
-        .circuit
-        .check(now, &policy.circuit)
-        .map_err(Shut::Circuit)?;
+    endpoint.circuit.check(now, &policy.circuit).map_err(Shut::Circuit)?;
     if endpoint.is_paused(now) {
         return Err(Shut::Paused(endpoint.paused_until));
     }
@@ -393,21 +343,14 @@ fn refusal(now: Instant, netloc: crate::Netloc, shut: Shut) -> Refusal {
         Shut::Circuit(Again::WhenFreed | Again::Never) => (Reason::CircuitOpen, None),
     };
     let retry_after: Option<Duration> = again.map(|until| until.since(now));
-    Refusal {
-        reason,
-        netloc,
-        retry_after,
-    }
+    Refusal { reason, netloc, retry_after }
 }
 
 /// Whether fewer than half of several endpoints have a circuit that lets calls through.
 fn is_panic(view: &View<'_>) -> bool {
     let count = view.list.len();
     let willing = |listed: &&Listed| {
-        view.table[listed.endpoint]
-            .circuit
-            .check(view.now, &view.policy.circuit)
-            .is_ok()
+        view.table[listed.endpoint].circuit.check(view.now, &view.policy.circuit).is_ok()
     };
     count > 1 && view.list.iter().filter(willing).count() * 2 < count
 }

@@ -127,15 +127,7 @@ impl Attempt {
 
 impl Visit {
     pub(super) fn new(now: Instant, endpoint: EndpointId, pass: Pass) -> Self {
-        Self {
-            endpoint,
-            pass,
-            since: now,
-            worst: None,
-            exchanges: 0,
-            permit: true,
-            cut: false,
-        }
+        Self { endpoint, pass, since: now, worst: None, exchanges: 0, permit: true, cut: false }
     }
 
     pub(super) fn hear(&mut self, class: Class) {

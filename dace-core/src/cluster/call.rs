@@ -38,11 +38,7 @@ pub(crate) enum Action {
     /// Wait in the queue: until woken, at the latest until this instant.
     Queue(Instant),
     /// Run the function. It ends by itself, or is to be looked at again at `deadline`.
-    Attempt {
-        id: AttemptId,
-        number: u32,
-        deadline: Instant,
-    },
+    Attempt { id: AttemptId, number: u32, deadline: Instant },
     /// Drop the function's future: its time is up.
     Cancel,
     /// Wait until this instant.
@@ -207,11 +203,7 @@ impl CallMachine {
             State::Queued(ticket) => self.admit(now, policy, cluster, Some(ticket), waker, wakes),
             State::Running { id, deadline } => {
                 self.state = State::Running { id, deadline };
-                if now >= deadline {
-                    Action::Cancel
-                } else {
-                    Action::WaitUntil(deadline)
-                }
+                if now >= deadline { Action::Cancel } else { Action::WaitUntil(deadline) }
             }
             State::Waiting { until } if now < until => {
                 self.state = State::Waiting { until };
@@ -266,12 +258,7 @@ impl CallMachine {
         }
         let offer = cluster.take_turn(now, policy, ticket, waker, wakes);
         let deadline = now.after(policy.attempt_timeout).min(self.deadline);
-        let ask = Ask {
-            call: self.call,
-            tried: &self.tried,
-            deadline,
-            proposal: &self.proposal,
-        };
+        let ask = Ask { call: self.call, tried: &self.tried, deadline, proposal: &self.proposal };
         let admitted = cluster.admit(now, policy, &ask, wakes);
         if let Some(place) = offer {
             cluster.offer_on(now, policy, place, wakes);
@@ -339,24 +326,16 @@ impl CallMachine {
         self.proposal = Proposal::Unasked;
         self.token_spent = core::mem::replace(&mut self.token_held, false);
         let number = self.attempts;
-        let id = cluster
-            .attempts
-            .insert(Attempt::new(now, self.call, number, deadline, grant));
-        cluster
-            .events
-            .push(now, self.call, || What::AttemptStarted {
-                attempt: number,
-                netloc: cluster.table[grant.endpoint].netloc.clone(),
-            });
+        let id = cluster.attempts.insert(Attempt::new(now, self.call, number, deadline, grant));
+        cluster.events.push(now, self.call, || What::AttemptStarted {
+            attempt: number,
+            netloc: cluster.table[grant.endpoint].netloc.clone(),
+        });
         if let Some(trace) = &mut self.trace {
             trace.begin(now);
         }
         self.state = State::Running { id, deadline };
-        Action::Attempt {
-            id,
-            number,
-            deadline,
-        }
+        Action::Attempt { id, number, deadline }
     }
 
     /// Nobody lets the call in.
@@ -375,9 +354,7 @@ impl CallMachine {
             return Action::Propose;
         }
         cluster.totals.count_refusal(refusal.reason);
-        cluster.events.push(now, self.call, || What::Refused {
-            refusal: refusal.clone(),
-        });
+        cluster.events.push(now, self.call, || What::Refused { refusal: refusal.clone() });
         self.give_back_token(cluster);
         let verdict = if self.attempts == 0 {
             Verdict::Refused(Box::new(refusal))
@@ -409,13 +386,7 @@ impl CallMachine {
         failed: bool,
         wakes: &mut Wakes,
     ) {
-        self.end_attempt(
-            now,
-            policy,
-            cluster,
-            Finish::Returned { class, failed },
-            wakes,
-        );
+        self.end_attempt(now, policy, cluster, Finish::Returned { class, failed }, wakes);
     }
 
     /// The answer to [`Action::Cancel`]: the function's future was dropped.
@@ -427,11 +398,7 @@ impl CallMachine {
         wakes: &mut Wakes,
     ) {
         let late = now >= self.deadline;
-        let finish = if late {
-            Finish::DeadlinePassed
-        } else {
-            Finish::TimedOut
-        };
+        let finish = if late { Finish::DeadlinePassed } else { Finish::TimedOut };
         self.end_attempt(now, policy, cluster, finish, wakes);
     }
 
@@ -517,10 +484,7 @@ impl CallMachine {
         cluster: &mut Cluster,
         settled: &Settled,
     ) -> Result<Instant, Why> {
-        if matches!(
-            settled.class,
-            Class::Success | Class::CallerFault | Class::Ignored
-        ) {
+        if matches!(settled.class, Class::Success | Class::CallerFault | Class::Ignored) {
             return Err(Why::Class);
         }
         if !self.tried.contains(&settled.endpoint) {
@@ -540,26 +504,19 @@ impl CallMachine {
                 self.free_used |= settled.class == Class::Refused && !token;
                 self.token_held = token;
                 cluster.totals.retries += 1;
-                cluster.events.push(now, self.call, || What::RetryDecided {
-                    wait: at.since(now),
-                });
+                cluster.events.push(now, self.call, || What::RetryDecided { wait: at.since(now) });
                 Ok(at)
             }
             Err(why) => {
                 cluster.totals.count_suppressed(why);
-                cluster
-                    .events
-                    .push(now, self.call, || What::RetrySuppressed { why });
+                cluster.events.push(now, self.call, || What::RetrySuppressed { why });
                 Err(why)
             }
         }
     }
 
     fn timed_out(&self, after: Duration) -> Verdict {
-        Verdict::TimedOut {
-            after,
-            attempts: self.attempts,
-        }
+        Verdict::TimedOut { after, attempts: self.attempts }
     }
 
     fn finish(
@@ -584,11 +541,7 @@ impl CallMachine {
         cluster.calls_open -= 1;
         cluster.totals.count_call(outcome);
         let (took, attempts) = (now.since(self.started), self.attempts);
-        cluster.events.push(now, self.call, || What::CallEnded {
-            outcome,
-            took,
-            attempts,
-        });
+        cluster.events.push(now, self.call, || What::CallEnded { outcome, took, attempts });
         if cluster.calls_open == 0 {
             for closer in cluster.closers.drain(..) {
                 wakes.push(closer);
@@ -609,19 +562,11 @@ impl CallMachine {
             return;
         }
         if let State::Running { .. } = self.state {
-            let finish = if panicked {
-                Finish::Panicked
-            } else {
-                Finish::Dropped
-            };
+            let finish = if panicked { Finish::Panicked } else { Finish::Dropped };
             self.end_attempt(now, policy, cluster, finish, wakes);
         }
         self.give_back_place(now, policy, cluster, wakes);
-        let outcome = if panicked {
-            Outcome::Panicked
-        } else {
-            Outcome::Dropped
-        };
+        let outcome = if panicked { Outcome::Panicked } else { Outcome::Dropped };
         self.close(now, cluster, outcome, wakes);
     }
 

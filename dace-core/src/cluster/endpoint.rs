@@ -62,11 +62,7 @@ impl Endpoint {
 
     pub(crate) fn has_connection(&self, size: u32) -> bool {
         self.connections.multiplexed
-            || self
-                .connections
-                .used
-                .saturating_add(self.connections.offered)
-                < size
+            || self.connections.used.saturating_add(self.connections.offered) < size
     }
 
     /// Nothing is known of it that a new entry would not know as well: it may be forgotten.

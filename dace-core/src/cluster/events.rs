@@ -23,10 +23,7 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn new(observed: bool) -> Self {
-        Self {
-            observed,
-            ..Self::default()
-        }
+        Self { observed, ..Self::default() }
     }
 
     pub(crate) fn push(&mut self, at: Instant, call: u64, what: impl FnOnce() -> What) {
@@ -37,11 +34,7 @@ impl Events {
             self.dropped += 1;
             return;
         }
-        self.ring.push_back(Event {
-            at,
-            call,
-            what: what(),
-        });
+        self.ring.push_back(Event { at, call, what: what() });
     }
 
     pub(crate) fn is_due(&self) -> bool {

@@ -53,15 +53,9 @@ pub(crate) struct End {
 impl Cluster {
     /// The target that a balancer picked for the attempt.
     pub(crate) fn picked_target(&self, id: AttemptId) -> Option<Target> {
-        let attempt = self
-            .attempts
-            .get(id)
-            .filter(|attempt| !attempt.flags.over)?;
+        let attempt = self.attempts.get(id).filter(|attempt| !attempt.flags.over)?;
         let scheme = attempt.flags.picked?;
-        Some(Target::new(
-            scheme,
-            self.table[attempt.charged.endpoint].netloc.clone(),
-        ))
+        Some(Target::new(scheme, self.table[attempt.charged.endpoint].netloc.clone()))
     }
 
     /// The function asks for another attempt.
@@ -107,17 +101,11 @@ impl Cluster {
         to: &Netloc,
         wakes: &mut Wakes,
     ) -> Result<Begin, (Want<EndpointId>, Refusal)> {
-        if self
-            .attempts
-            .get(id)
-            .is_none_or(|attempt| attempt.flags.over)
-        {
+        if self.attempts.get(id).is_none_or(|attempt| attempt.flags.over) {
             return Ok(Begin::AttemptOver);
         }
         let endpoint = self.table.intern(now, to);
-        let held = self.attempts[id]
-            .visit(endpoint)
-            .is_some_and(|visit| visit.permit);
+        let held = self.attempts[id].visit(endpoint).is_some_and(|visit| visit.permit);
         if !held {
             if let Some(begin) = self.go_to(now, policy, id, endpoint, wakes)? {
                 return Ok(begin);
@@ -138,24 +126,13 @@ impl Cluster {
         let attempt = &self.attempts[id];
         let (call, deadline) = (attempt.call, attempt.deadline);
         let moves = attempt.flags.picked.is_none() && !attempt.is_exchanging();
-        let ask = Ask {
-            call,
-            tried: &[],
-            deadline,
-            proposal: &Proposal::Unasked,
-        };
+        let ask = Ask { call, tried: &[], deadline, proposal: &Proposal::Unasked };
         match self.admit_at(now, policy, &ask, endpoint, None, wakes) {
             Admit::Go(grant) => {
                 if moves {
                     self.give_back_charged(now, policy, id, wakes);
                 }
-                self.arrive(
-                    now,
-                    policy,
-                    id,
-                    Visit::new(now, endpoint, grant.pass),
-                    moves,
-                );
+                self.arrive(now, policy, id, Visit::new(now, endpoint, grant.pass), moves);
                 Ok(None)
             }
             Admit::Full(want, refusal) if moves => {
@@ -220,11 +197,7 @@ impl Cluster {
                 return Ok(Begin::OwnPlace);
             }
             let netloc = entry.netloc.clone();
-            let refusal = Refusal {
-                reason: Reason::Full,
-                netloc,
-                retry_after: None,
-            };
+            let refusal = Refusal { reason: Reason::Full, netloc, retry_after: None };
             return Err((Want::Connection(endpoint), refusal));
         }
         entry.connections.used += 1;
@@ -268,9 +241,7 @@ impl Cluster {
         attempt.refusal = Some(Box::new(refusal.clone()));
         let call = attempt.call;
         self.totals.count_refusal(refusal.reason);
-        self.events.push(now, call, || What::Refused {
-            refusal: refusal.clone(),
-        });
+        self.events.push(now, call, || What::Refused { refusal: refusal.clone() });
         Begin::Refused(refusal)
     }
 

@@ -101,10 +101,7 @@ impl Cluster {
 
     fn is_among(&self, endpoints: &[EndpointId], netloc: &Netloc) -> bool {
         !endpoints.is_empty()
-            && self
-                .table
-                .find(netloc.as_str())
-                .is_some_and(|id| endpoints.contains(&id))
+            && self.table.find(netloc.as_str()).is_some_and(|id| endpoints.contains(&id))
     }
 
     /// Replaces the targets. Calls under way finish where they are.
@@ -183,8 +180,7 @@ impl Cluster {
         let endpoint = &self.table[id];
         if endpoint.listed > 0 {
             let listed = endpoint.listed as usize;
-            self.targets
-                .on_transition(listed, &endpoint.circuit, from, to);
+            self.targets.on_transition(listed, &endpoint.circuit, from, to);
         }
         self.events.push(now, call, || What::CircuitChanged {
             netloc: endpoint.netloc.clone(),

@@ -143,12 +143,7 @@ impl Cluster {
         ticket: TicketId,
         wakes: &mut Wakes,
     ) {
-        let Some(Left {
-            want,
-            place,
-            waited,
-        }) = self.queue.leave(now, ticket)
-        else {
+        let Some(Left { want, place, waited }) = self.queue.leave(now, ticket) else {
             return;
         };
         if let Some(place) = place {

@@ -53,10 +53,7 @@ impl Cluster {
         hang_after: Duration,
         wakes: &mut Wakes,
     ) -> Option<Settled> {
-        let attempt = self
-            .attempts
-            .get_mut(id)
-            .filter(|attempt| !attempt.flags.over)?;
+        let attempt = self.attempts.get_mut(id).filter(|attempt| !attempt.flags.over)?;
         attempt.flags.over = true;
         let took = now.since(attempt.started);
         let refusal = match finish {
@@ -107,12 +104,7 @@ impl Cluster {
         self.give_back_permits(now, policy, id, wakes);
         self.forget_if_done(id);
         let replay_safe = !flags.unsafe_sent;
-        Some(Settled {
-            class,
-            replay_safe,
-            refusal,
-            endpoint: charged.endpoint,
-        })
+        Some(Settled { class, replay_safe, refusal, endpoint: charged.endpoint })
     }
 
     /// Gives back the permits of an attempt that is over, but for those that answers still hold.
@@ -154,16 +146,7 @@ impl Cluster {
             Some(class) => class,
             None => Class::Ignored,
         };
-        self.hear(
-            now,
-            policy,
-            call,
-            visit.endpoint,
-            visit.pass,
-            class,
-            elapsed,
-            wakes,
-        );
+        self.hear(now, policy, call, visit.endpoint, visit.pass, class, elapsed, wakes);
     }
 
     /// One netloc hears of one result: circuit, balancer and pauses read the same class.
@@ -186,9 +169,7 @@ impl Cluster {
                 endpoint.load.on_end(now, Some(elapsed.max(PENALTY)))
             }
             Class::Throttled(hint) => {
-                endpoint
-                    .load
-                    .on_end(now, Some(elapsed.max(hint.unwrap_or_default())));
+                endpoint.load.on_end(now, Some(elapsed.max(hint.unwrap_or_default())));
             }
             Class::Cancelled => endpoint.load.on_cancel(now, elapsed),
             Class::Rejected | Class::RetryRequested | Class::Ignored => {
@@ -196,15 +177,9 @@ impl Cluster {
             }
         }
         let slow = class.severity() > 0 && elapsed > policy.expected_in;
-        let verdict = if slow {
-            Verdict::Failure
-        } else {
-            verdict(class)
-        };
+        let verdict = if slow { Verdict::Failure } else { verdict(class) };
         let transition =
-            endpoint
-                .circuit
-                .on_result(now, &policy.circuit, &mut self.rng, pass, verdict);
+            endpoint.circuit.on_result(now, &policy.circuit, &mut self.rng, pass, verdict);
         if let Class::Throttled(Some(hint)) = class {
             self.pause(now, policy, call, id, hint);
         }
@@ -224,10 +199,7 @@ impl Cluster {
         }
         let endpoint = &mut self.table[id];
         endpoint.paused_until = endpoint.paused_until.max(now.after(pause));
-        self.events.push(now, call, || What::Paused {
-            netloc: endpoint.netloc.clone(),
-            pause,
-        });
+        self.events.push(now, call, || What::Paused { netloc: endpoint.netloc.clone(), pause });
     }
 
     /// A pass that was not used.
@@ -241,10 +213,7 @@ impl Cluster {
         let circuit = &mut self.table[id].circuit;
         let unchanged =
             circuit.on_result(now, &policy.circuit, &mut self.rng, pass, Verdict::Neutral);
-        debug_assert!(
-            unchanged.is_none(),
-            "a result that decides nothing changes nothing"
-        );
+        debug_assert!(unchanged.is_none(), "a result that decides nothing changes nothing");
     }
 }
 

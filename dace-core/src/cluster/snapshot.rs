@@ -140,11 +140,8 @@ impl Totals {
 impl Cluster {
     pub(crate) fn snapshot(&self, now: Instant) -> Snapshot {
         let own = &self.table[self.own];
-        let mut others: Vec<_> = self
-            .table
-            .iter()
-            .filter(|endpoint| !core::ptr::eq(*endpoint, own))
-            .collect();
+        let mut others: Vec<_> =
+            self.table.iter().filter(|endpoint| !core::ptr::eq(*endpoint, own)).collect();
         others.sort_by(|a, b| a.netloc.cmp(&b.netloc));
         Snapshot {
             dependency_id: own.netloc.to_string(),
@@ -164,10 +161,7 @@ impl Cluster {
 
 impl EndpointSnapshot {
     fn of(now: Instant, endpoint: &Endpoint) -> Self {
-        let Counts {
-            successes,
-            failures,
-        } = endpoint.circuit.counts(now);
+        let Counts { successes, failures } = endpoint.circuit.counts(now);
         Self {
             netloc: endpoint.netloc.clone(),
             circuit: endpoint.circuit.state(),
@@ -178,9 +172,7 @@ impl EndpointSnapshot {
             successes,
             failures,
             latency: endpoint.load.latency(now),
-            paused_for: endpoint
-                .is_paused(now)
-                .then(|| endpoint.paused_until.since(now)),
+            paused_for: endpoint.is_paused(now).then(|| endpoint.paused_until.since(now)),
             listed: endpoint.listed > 0,
         }
     }

@@ -52,11 +52,7 @@ impl Table {
     pub(crate) fn insert_unnamed(&mut self, netloc: Netloc) -> EndpointId {
         let mut endpoint = Endpoint::new(netloc);
         endpoint.holders = 1;
-        self.endpoints.insert(Entry {
-            endpoint,
-            older: None,
-            newer: None,
-        })
+        self.endpoints.insert(Entry { endpoint, older: None, newer: None })
     }
 
     /// The entry called `netloc`, made if there is none.
@@ -69,11 +65,7 @@ impl Table {
             return self.overflow();
         }
         let endpoint = Endpoint::new(netloc.clone());
-        let id = self.endpoints.insert(Entry {
-            endpoint,
-            older: None,
-            newer: None,
-        });
+        let id = self.endpoints.insert(Entry { endpoint, older: None, newer: None });
         self.names.insert(netloc.clone(), id);
         self.link_newest(id);
         id

@@ -98,31 +98,18 @@ impl Targets {
                 }
                 entry.holders += 1;
                 entry.listed += 1;
-                Listed {
-                    endpoint,
-                    scheme: target.scheme(),
-                }
+                Listed { endpoint, scheme: target.scheme() }
             })
             .collect();
         for old in core::mem::replace(&mut self.list, list) {
             table[old.endpoint].holders -= 1;
             table[old.endpoint].listed -= 1;
         }
-        self.suspects = self
-            .list
-            .iter()
-            .filter(|l| !table[l.endpoint].circuit.state().lets_all())
-            .count();
-        self.probe_due = if self.suspects > 0 {
-            now
-        } else {
-            Instant::NEVER
-        };
+        self.suspects =
+            self.list.iter().filter(|l| !table[l.endpoint].circuit.state().lets_all()).count();
+        self.probe_due = if self.suspects > 0 { now } else { Instant::NEVER };
         self.panic = false;
-        self.picker = match (
-            selection,
-            core::mem::replace(&mut self.picker, Picker::Function),
-        ) {
+        self.picker = match (selection, core::mem::replace(&mut self.picker, Picker::Function)) {
             (Selection::Function, _) => Picker::Function,
             (Selection::Custom(_), _) => Picker::Custom,
             (Selection::Balanced(Shipped::PeakEwma, _), _) => Picker::Balance(Balance::PeakEwma),
@@ -149,8 +136,6 @@ impl Targets {
             (false, true) => self.suspects = self.suspects.saturating_sub(listed),
             _ => {}
         }
-        self.probe_due = self
-            .probe_due
-            .min(circuit.until().unwrap_or(Instant::EPOCH));
+        self.probe_due = self.probe_due.min(circuit.until().unwrap_or(Instant::EPOCH));
     }
 }

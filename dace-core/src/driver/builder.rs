@@ -279,9 +279,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
     /// Addresses of a name, which is then not looked up.
     #[must_use]
     pub fn resolve(mut self, name: &str, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
-        self.http
-            .resolve
-            .push((name.to_ascii_lowercase(), addresses.into_iter().collect()));
+        self.http.resolve.push((name.to_ascii_lowercase(), addresses.into_iter().collect()));
         self.http_setting.get_or_insert("resolve");
         self
     }
@@ -336,26 +334,10 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
     fn prepare(self) -> Result<Prepared, ConfigError> {
         let id = dependency_id::sanitise(&self.id)
             .ok_or_else(|| ConfigError::new("dependency_id", "must not be empty"))?;
-        positive(
-            "timeout",
-            self.timeout,
-            "use `no_timeout()` to switch it off",
-        )?;
-        positive(
-            "attempt_timeout",
-            self.attempt_timeout,
-            "leave it out to switch it off",
-        )?;
-        positive(
-            "connect_timeout",
-            self.connect_timeout,
-            "the default is 1 s",
-        )?;
-        positive(
-            "stall_timeout",
-            self.stall_timeout,
-            "`Duration::MAX` switches it off",
-        )?;
+        positive("timeout", self.timeout, "use `no_timeout()` to switch it off")?;
+        positive("attempt_timeout", self.attempt_timeout, "leave it out to switch it off")?;
+        positive("connect_timeout", self.connect_timeout, "the default is 1 s")?;
+        positive("stall_timeout", self.stall_timeout, "`Duration::MAX` switches it off")?;
         positive("hint_max", self.hint_max, "the default is 30 s")?;
         if let Some(expected_in) = self.expected_in {
             positive("expected_in", expected_in, "leave it out to switch it off")?;
@@ -363,16 +345,8 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
         if let Some(hang_after) = self.hang_after {
             positive("hang_after", hang_after, "`Duration::MAX` switches it off")?;
         }
-        not_zero(
-            "max_open_per_netloc",
-            self.max_open_per_netloc as usize,
-            "allow at least 1",
-        )?;
-        not_zero(
-            "http_pool_size",
-            self.http_pool_size as usize,
-            "allow at least 1",
-        )?;
+        not_zero("max_open_per_netloc", self.max_open_per_netloc as usize, "allow at least 1")?;
+        not_zero("http_pool_size", self.http_pool_size as usize, "allow at least 1")?;
         not_zero("body_limit", self.body_limit, "allow at least one byte")?;
         not_zero("max_netlocs", self.max_netlocs, "allow at least 1")?;
         self.breaker.validate()?;
@@ -401,12 +375,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
             max_netlocs: self.max_netlocs,
             observed: !self.observers.is_empty(),
         };
-        Ok(Prepared {
-            policy,
-            selection,
-            balancer,
-            observers: self.observers,
-        })
+        Ok(Prepared { policy, selection, balancer, observers: self.observers })
     }
 }
 
@@ -420,27 +389,12 @@ struct Prepared {
 
 impl Prepared {
     fn assemble<R: Runtime, B>(self, runtime: R, backend: B) -> Dependency<R, B> {
-        let Self {
-            policy,
-            selection,
-            balancer,
-            observers,
-        } = self;
+        let Self { policy, selection, balancer, observers } = self;
         let targets = R::Lock::new(Arc::new(selection.targets().to_vec()));
         let cluster = Cluster::new(runtime.now(), &policy, selection, runtime.seed());
         let cluster = R::Lock::new(cluster);
-        let shared = Shared {
-            runtime,
-            backend,
-            policy,
-            cluster,
-            balancer,
-            targets,
-            observers,
-        };
-        Dependency {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { runtime, backend, policy, cluster, balancer, targets, observers };
+        Dependency { shared: Arc::new(shared) }
     }
 }
 
@@ -453,10 +407,9 @@ fn select(
     Ok(match (targets.transpose()?, load_balancer) {
         (None, None) => (Selection::Function, None),
         (Some(targets), None) => (Selection::Balanced(Shipped::PeakEwma, targets), None),
-        (targets, Some(LoadBalancer(Kind::Custom(balancer)))) => (
-            Selection::Custom(targets.unwrap_or_default()),
-            Some(balancer),
-        ),
+        (targets, Some(LoadBalancer(Kind::Custom(balancer)))) => {
+            (Selection::Custom(targets.unwrap_or_default()), Some(balancer))
+        }
         (None, Some(LoadBalancer(Kind::Shipped(shipped, targets)))) => {
             (Selection::Balanced(shipped, targets?), None)
         }
@@ -469,28 +422,20 @@ fn select(
 
 fn positive(setting: &'static str, value: Duration, instead: &str) -> Result<(), ConfigError> {
     if value.is_zero() {
-        return Err(ConfigError::new(
-            setting,
-            format!("must be longer than zero; {instead}"),
-        ));
+        return Err(ConfigError::new(setting, format!("must be longer than zero; {instead}")));
     }
     Ok(())
 }
 
 fn not_zero(setting: &'static str, value: usize, instead: &str) -> Result<(), ConfigError> {
     if value == 0 {
-        return Err(ConfigError::new(
-            setting,
-            format!("must not be zero; {instead}"),
-        ));
+        return Err(ConfigError::new(setting, format!("must not be zero; {instead}")));
     }
     Ok(())
 }
 
 impl<R: Runtime, B: HttpBackend> fmt::Debug for DependencyBuilder<R, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DependencyBuilder")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("DependencyBuilder").field("id", &self.id).finish_non_exhaustive()
     }
 }

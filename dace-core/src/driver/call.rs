@@ -44,8 +44,7 @@ impl<R: Runtime, B> Call<R, B> {
     /// The target that a balancer picked for this attempt. `None` without a balancer, and once the
     /// attempt is over.
     pub fn target(&self) -> Option<Target> {
-        self.shared
-            .section(|_, cluster, _| cluster.picked_target(self.id))
+        self.shared.section(|_, cluster, _| cluster.picked_target(self.id))
     }
 
     /// The time that is left of the attempt: of the call's deadline or the attempt's, whichever is
@@ -66,18 +65,14 @@ impl<R: Runtime, B> Call<R, B> {
     /// # Errors
     /// Always `error`.
     pub fn retry<T, E>(&self, error: E) -> Result<T, E> {
-        self.shared
-            .section(|_, cluster, _| cluster.request_retry(self.id));
+        self.shared.section(|_, cluster, _| cluster.request_retry(self.id));
         Err(error)
     }
 }
 
 impl<R: Runtime, B> Clone for Call<R, B> {
     fn clone(&self) -> Self {
-        Self {
-            shared: self.shared.clone(),
-            ..*self
-        }
+        Self { shared: self.shared.clone(), ..*self }
     }
 }
 

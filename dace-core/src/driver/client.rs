@@ -103,8 +103,7 @@ impl<R: Runtime, B> Call<R, B> {
             },
             parsed => parsed,
         };
-        url.map(|url| Request::new(method, url))
-            .map_err(HttpErrorKind::Url)
+        url.map(|url| Request::new(method, url)).map_err(HttpErrorKind::Url)
     }
 }
 
@@ -209,11 +208,7 @@ impl<R: Runtime, B: HttpBackend> RequestBuilder<'_, R, B> {
             if header.name() == "host" && !names(&request.url, value) {
                 return Err("the header `host` must name the host of the URL");
             }
-            let header = if sensitive {
-                header.sensitive()
-            } else {
-                header
-            };
+            let header = if sensitive { header.sensitive() } else { header };
             request.headers.push(header);
             Ok(())
         })
@@ -251,8 +246,6 @@ impl<R: Runtime, B> fmt::Debug for Agent<'_, R, B> {
 
 impl<R: Runtime, B> fmt::Debug for RequestBuilder<'_, R, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestBuilder")
-            .field("request", &self.request)
-            .finish_non_exhaustive()
+        f.debug_struct("RequestBuilder").field("request", &self.request).finish_non_exhaustive()
     }
 }

@@ -32,12 +32,7 @@ pub struct Close<R: Runtime, B> {
 
 impl<R: Runtime, B> Close<R, B> {
     pub(super) fn new(shared: Arc<Shared<R, B>>, within: Duration) -> Self {
-        Self {
-            shared,
-            within,
-            until: None,
-            timer: Timer::new(),
-        }
+        Self { shared, within, until: None, timer: Timer::new() }
     }
 }
 
@@ -50,22 +45,13 @@ impl<R: Runtime, B> Future for Close<R, B> {
             let now = this.shared.runtime.now();
             let until = *this.until.get_or_insert_with(|| now.after(*this.within));
             let left = this.shared.section(|_, cluster, _| {
-                if cluster.poll_close(now, cx.waker()) {
-                    0
-                } else {
-                    cluster.calls_open()
-                }
+                if cluster.poll_close(now, cx.waker()) { 0 } else { cluster.calls_open() }
             });
             if left == 0 || now >= until {
                 this.shared.deliver();
                 return Poll::Ready(left);
             }
-            if this
-                .timer
-                .as_mut()
-                .poll_at(cx, &this.shared.runtime, until)
-                .is_pending()
-            {
+            if this.timer.as_mut().poll_at(cx, &this.shared.runtime, until).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -74,8 +60,6 @@ impl<R: Runtime, B> Future for Close<R, B> {
 
 impl<R: Runtime, B> fmt::Debug for Close<R, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Close")
-            .field("within", &self.within)
-            .finish_non_exhaustive()
+        f.debug_struct("Close").field("within", &self.within).finish_non_exhaustive()
     }
 }

@@ -17,10 +17,7 @@ pub struct CircuitControl<R: Runtime, B> {
 
 impl<R: Runtime, B> CircuitControl<R, B> {
     pub(super) fn new(shared: Arc<Shared<R, B>>, netloc: &str) -> Option<Self> {
-        let control = Self {
-            shared,
-            netloc: netloc.into(),
-        };
+        let control = Self { shared, netloc: netloc.into() };
         control.act(|_| None).then_some(control)
     }
 
@@ -50,15 +47,12 @@ impl<R: Runtime, B> CircuitControl<R, B> {
 
     fn act(&self, act: impl FnOnce(&mut Circuit) -> Option<Transition>) -> bool {
         let now = self.shared.runtime.now();
-        self.shared
-            .section(|_, cluster, wakes| cluster.with_circuit(now, &self.netloc, wakes, act))
+        self.shared.section(|_, cluster, wakes| cluster.with_circuit(now, &self.netloc, wakes, act))
     }
 }
 
 impl<R: Runtime, B> fmt::Debug for CircuitControl<R, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CircuitControl")
-            .field("netloc", &self.netloc)
-            .finish_non_exhaustive()
+        f.debug_struct("CircuitControl").field("netloc", &self.netloc).finish_non_exhaustive()
     }
 }

@@ -57,11 +57,8 @@ impl<R: Runtime, B> Dependency<R, B> {
     {
         let targets = balancer::parse("targets", targets)?;
         let now = self.shared.runtime.now();
-        self.shared
-            .targets
-            .with(|list| *list = Arc::new(targets.clone()));
-        self.shared
-            .section(|_, cluster, wakes| cluster.set_targets(now, targets, wakes));
+        self.shared.targets.with(|list| *list = Arc::new(targets.clone()));
+        self.shared.section(|_, cluster, wakes| cluster.set_targets(now, targets, wakes));
         Ok(())
     }
 
@@ -91,16 +88,12 @@ impl<R: Runtime, B> Dependency<R, B> {
 
 impl<R: Runtime, B> Clone for Dependency<R, B> {
     fn clone(&self) -> Self {
-        Self {
-            shared: self.shared.clone(),
-        }
+        Self { shared: self.shared.clone() }
     }
 }
 
 impl<R: Runtime, B> fmt::Debug for Dependency<R, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dependency")
-            .field("id", &self.shared.policy.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Dependency").field("id", &self.shared.policy.id).finish_non_exhaustive()
     }
 }

@@ -43,11 +43,8 @@ pub(super) struct Drive<R: Runtime, B, F, Fut: Future> {
 impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
     pub(super) fn new(shared: Arc<Shared<R, B>>, function: F) -> Self {
         let policy = &shared.policy;
-        let start = Start {
-            timeout: policy.timeout,
-            within: Duration::MAX,
-            idempotent: policy.idempotent,
-        };
+        let start =
+            Start { timeout: policy.timeout, within: Duration::MAX, idempotent: policy.idempotent };
         Self {
             connect_timeout: policy.connect_timeout,
             shared,
@@ -71,16 +68,12 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
         let this = self.project();
         let now = this.shared.runtime.now();
         let call = this.machine.call();
-        this.shared
-            .section(|_, cluster, _| cluster.note_fallback(now, call));
+        this.shared.section(|_, cluster, _| cluster.note_fallback(now, call));
     }
 
     /// The part of a turn that user code runs in: if it panics, everything is given back first.
     fn guard(self: Pin<&mut Self>) -> Guard<'_, R, B, F, Fut> {
-        Guard {
-            drive: self,
-            armed: true,
-        }
+        Guard { drive: self, armed: true }
     }
 
     /// Asks the machine what to do next.
@@ -152,11 +145,7 @@ where
                     action = self.as_mut().ask(now, cx);
                     continue;
                 }
-                Action::Attempt {
-                    id,
-                    number,
-                    deadline,
-                } => {
+                Action::Attempt { id, number, deadline } => {
                     self.as_mut().start(id, number, deadline);
                     *self.as_mut().project().look_at = deadline;
                 }
@@ -185,11 +174,7 @@ where
                 }
             }
             let this = self.as_mut().project();
-            if this
-                .timer
-                .poll_at(cx, &this.shared.runtime, *this.look_at)
-                .is_pending()
-            {
+            if this.timer.poll_at(cx, &this.shared.runtime, *this.look_at).is_pending() {
                 return Poll::Pending;
             }
             now = self.shared.runtime.now();
@@ -202,13 +187,7 @@ where
         let mut guard = self.as_mut().guard();
         let mut this = guard.drive.as_mut().project();
         let connect_timeout = *this.connect_timeout;
-        let call = Call {
-            shared: this.shared.clone(),
-            id,
-            number,
-            deadline,
-            connect_timeout,
-        };
+        let call = Call { shared: this.shared.clone(), id, number, deadline, connect_timeout };
         let attempt = (this.function)(call);
         this.attempt.set(Some(attempt));
         guard.armed = false;
@@ -261,11 +240,9 @@ fn conclude<T, E>(verdict: Verdict, last: Option<Result<T, E>>) -> Result<T, Err
             Some(Err(source)) => Err(failure(ended, source)),
             None => Err(Error::NoEndpoint { source: None }),
         },
-        Verdict::TimedOut { after, attempts } => Err(Error::Timeout {
-            after,
-            attempts,
-            last: last.and_then(Result::err),
-        }),
+        Verdict::TimedOut { after, attempts } => {
+            Err(Error::Timeout { after, attempts, last: last.and_then(Result::err) })
+        }
         Verdict::Refused(refusal) => Err(refusal.into_error(None)),
         Verdict::Wrong(error) => Err(Error::Config(*error)),
         Verdict::Closed => Err(Error::Closed),
@@ -273,32 +250,12 @@ fn conclude<T, E>(verdict: Verdict, last: Option<Result<T, E>>) -> Result<T, Err
 }
 
 fn failure<E>(ended: Ended, source: E) -> Error<E> {
-    let Ended {
-        attempts,
-        why,
-        requested,
-        retry_after,
-        refusal,
-        ..
-    } = ended;
+    let Ended { attempts, why, requested, retry_after, refusal, .. } = ended;
     match refusal {
         Some(refusal) => refusal.into_error(Some(source)),
-        None if requested => Error::RetryRequested {
-            attempts,
-            source,
-            why,
-        },
-        None if attempts > 1 => Error::RetriesExhausted {
-            attempts,
-            source,
-            why,
-            retry_after,
-        },
-        None => Error::Operation {
-            source,
-            why,
-            retry_after,
-        },
+        None if requested => Error::RetryRequested { attempts, source, why },
+        None if attempts > 1 => Error::RetriesExhausted { attempts, source, why, retry_after },
+        None => Error::Operation { source, why, retry_after },
     }
 }
 
@@ -329,11 +286,7 @@ fn abandon<R: Runtime, B, F, Fut: Future>(drive: Pin<&mut Drive<R, B, F, Fut>>, 
         return;
     }
     // The machine is told even if the future's own drop panics.
-    let tell = Tell {
-        shared: this.shared,
-        machine: this.machine,
-        panicked,
-    };
+    let tell = Tell { shared: this.shared, machine: this.machine, panicked };
     this.attempt.set(None);
     drop(tell);
 }

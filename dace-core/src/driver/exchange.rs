@@ -31,10 +31,7 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
     let replay_safe = idempotent.unwrap_or(false) && request.body.is_replayable()
         || idempotent != Some(false) && request.is_replay_safe();
     let now = shared.runtime.now();
-    let limits = Limits {
-        until: now.after(timeout),
-        timeout,
-    };
+    let limits = Limits { until: now.after(timeout), timeout };
     request.options.connect_timeout = call.connect_timeout;
     request.options.replay_safe = replay_safe;
     request.options.deadline = call.deadline.min(limits.until);
@@ -53,12 +50,7 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
             sent = Within::new(&shared.runtime, limits.until, shared.backend.send(again)).await;
         }
     }
-    let end = |class, sent| End {
-        class,
-        sent,
-        replay_safe,
-        multiplexed: false,
-    };
+    let end = |class, sent| End { class, sent, replay_safe, multiplexed: false };
     match sent {
         Err(_) => {
             exchange.answered(end(Class::Timeout, Sent::MaybeSent));
@@ -80,18 +72,8 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
                 class => class,
             };
             let multiplexed = matches!(head.version(), Version::Http2 | Version::Http3);
-            exchange.answered(End {
-                multiplexed,
-                ..end(class, Sent::Sent)
-            });
-            Ok(Response::new(
-                head,
-                body,
-                url,
-                exchange,
-                limits,
-                retry_after,
-            ))
+            exchange.answered(End { multiplexed, ..end(class, Sent::Sent) });
+            Ok(Response::new(head, body, url, exchange, limits, retry_after))
         }
     }
 }
@@ -139,8 +121,7 @@ impl<R: Runtime, B> Exchange<R, B> {
     fn answered(&mut self, end: End) {
         self.phase = Phase::Answered;
         let (id, endpoint) = (self.id, self.endpoint);
-        self.shared
-            .section(|_, cluster, _| cluster.on_answer(id, endpoint, end));
+        self.shared.section(|_, cluster, _| cluster.on_answer(id, endpoint, end));
     }
 
     /// The body failed.
@@ -196,13 +177,7 @@ struct Enter<'a, R: Runtime, B> {
 
 impl<'a, R: Runtime, B> Enter<'a, R, B> {
     fn new(call: &'a Call<R, B>, to: Netloc, limits: Limits) -> Self {
-        Self {
-            call,
-            to,
-            limits,
-            ticket: None,
-            timer: Timer::new(),
-        }
+        Self { call, to, limits, ticket: None, timer: Timer::new() }
     }
 }
 
@@ -236,12 +211,7 @@ impl<R: Runtime, B> Future for Enter<'_, R, B> {
                     return Poll::Ready(Err(HttpError::unsent(HttpErrorKind::AttemptOver)));
                 }
             };
-            if this
-                .timer
-                .as_mut()
-                .poll_at(cx, &shared.runtime, look_at)
-                .is_pending()
-            {
+            if this.timer.as_mut().poll_at(cx, &shared.runtime, look_at).is_pending() {
                 return Poll::Pending;
             }
         }

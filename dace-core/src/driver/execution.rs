@@ -46,12 +46,7 @@ where
 {
     pub(super) fn new(shared: Arc<Shared<R, B>>, function: F) -> Self {
         let drive = Drive::new(shared, function);
-        Self {
-            drive,
-            judge: ByType,
-            fallback: NoFallback,
-            falling_back: false,
-        }
+        Self { drive, judge: ByType, fallback: NoFallback, falling_back: false }
     }
 }
 
@@ -66,8 +61,7 @@ impl<R: Runtime, B, F, Fut: Future, J, L> Execution<R, B, F, Fut, J, L> {
     /// What is left of somebody else's deadline: the call ends then, if its own timeout is not
     /// earlier. See [`Call::remaining`].
     pub fn within(mut self, remaining: Duration) -> Self {
-        self.drive
-            .adjust(|start| start.within = start.within.min(remaining));
+        self.drive.adjust(|start| start.within = start.within.min(remaining));
         self
     }
 
@@ -109,18 +103,8 @@ where
     where
         G: Fn(&Result<T, E>) -> Class,
     {
-        let Self {
-            drive,
-            fallback,
-            falling_back,
-            ..
-        } = self;
-        Execution {
-            drive,
-            judge: ByFn(classify),
-            fallback,
-            falling_back,
-        }
+        let Self { drive, fallback, falling_back, .. } = self;
+        Execution { drive, judge: ByFn(classify), fallback, falling_back }
     }
 
     /// An async function that gets the final error, of any kind, and returns a value or another
@@ -130,18 +114,8 @@ where
         G: FnOnce(Error<E>) -> GFut,
         GFut: Future<Output = Result<T, Error<E>>>,
     {
-        let Self {
-            drive,
-            judge,
-            falling_back,
-            ..
-        } = self;
-        Execution {
-            drive,
-            judge,
-            fallback: OrElse::new(fallback),
-            falling_back,
-        }
+        let Self { drive, judge, falling_back, .. } = self;
+        Execution { drive, judge, fallback: OrElse::new(fallback), falling_back }
     }
 }
 
@@ -202,26 +176,15 @@ where
         let execution = this.execution.project();
         let fallback_used = *execution.falling_back;
         let drive = execution.drive.project();
-        let attempts = drive
-            .machine
-            .trace
-            .take()
-            .map_or(Vec::new(), |trace| trace.attempts);
+        let attempts = drive.machine.trace.take().map_or(Vec::new(), |trace| trace.attempts);
         let took = drive.shared.runtime.now().since(drive.machine.started());
-        Poll::Ready(Report {
-            result,
-            attempts,
-            fallback_used,
-            took,
-        })
+        Poll::Ready(Report { result, attempts, fallback_used, took })
     }
 }
 
 impl<R: Runtime, B, F, Fut: Future, J, L> fmt::Debug for Execution<R, B, F, Fut, J, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Execution")
-            .field("machine", &self.drive.machine)
-            .finish_non_exhaustive()
+        f.debug_struct("Execution").field("machine", &self.drive.machine).finish_non_exhaustive()
     }
 }
 

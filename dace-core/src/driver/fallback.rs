@@ -43,10 +43,7 @@ pub struct OrElse<G, Fut> {
 
 impl<G, Fut> OrElse<G, Fut> {
     pub(crate) fn new(make: G) -> Self {
-        Self {
-            make: Some(make),
-            running: None,
-        }
+        Self { make: Some(make), running: None }
     }
 }
 

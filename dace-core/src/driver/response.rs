@@ -49,19 +49,8 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
         limits: Limits,
         retry_after: Option<Duration>,
     ) -> Self {
-        let reading = Reading {
-            body,
-            exchange,
-            limits,
-            waiting_since: None,
-            timer: None,
-        };
-        Self {
-            head,
-            url,
-            retry_after,
-            body: Some(reading),
-        }
+        let reading = Reading { body, exchange, limits, waiting_since: None, timer: None };
+        Self { head, url, retry_after, body: Some(reading) }
     }
 
     /// The status code.
@@ -103,10 +92,7 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
         if status < 400 {
             return Ok(self);
         }
-        let kind = HttpErrorKind::Status {
-            status,
-            retry_after: self.retry_after,
-        };
+        let kind = HttpErrorKind::Status { status, retry_after: self.retry_after };
         Err(HttpError::new(kind, Sent::Sent, Some(self.url.netloc())))
     }
 
@@ -168,11 +154,7 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
         let bytes = self.bytes().await?;
         match core::str::from_utf8(&bytes) {
             Ok(text) => Ok(text.into()),
-            Err(_) => Err(HttpError::new(
-                HttpErrorKind::NotText,
-                Sent::Sent,
-                Some(netloc),
-            )),
+            Err(_) => Err(HttpError::new(HttpErrorKind::NotText, Sent::Sent, Some(netloc))),
         }
     }
 
@@ -196,13 +178,8 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
         let error = match kind {
             Broken::Backend(error) => {
                 let fault = B::fault(&error);
-                reading
-                    .exchange
-                    .body_failed(class_of_fault(fault.kind, Sent::Sent));
-                let fault = crate::http::Fault {
-                    sent: Sent::Sent,
-                    ..fault
-                };
+                reading.exchange.body_failed(class_of_fault(fault.kind, Sent::Sent));
+                let fault = crate::http::Fault { sent: Sent::Sent, ..fault };
                 HttpError::fault(fault, self.url.netloc(), error)
             }
             Broken::Time(kind) => {
@@ -231,10 +208,7 @@ impl<R: Runtime, B: HttpBackend> Reading<R, B> {
                 let kind = HttpErrorKind::Timeout(self.limits.timeout);
                 return Poll::Ready(Err(Broken::Time(kind)));
             }
-            if self
-                .waiting_since
-                .is_some_and(|since| now >= since.after(stall))
-            {
+            if self.waiting_since.is_some_and(|since| now >= since.after(stall)) {
                 return Poll::Ready(Err(Broken::Time(HttpErrorKind::Stalled(stall))));
             }
             match Pin::new(&mut self.body).poll_next(cx) {

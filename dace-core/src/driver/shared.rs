@@ -50,10 +50,7 @@ impl<R: Runtime, B> Shared<R, B> {
         let Some(batch) = self.cluster.with(Cluster::claim_events) else {
             return;
         };
-        let mut delivery = Delivery {
-            shared: self,
-            events: batch.into_iter(),
-        };
+        let mut delivery = Delivery { shared: self, events: batch.into_iter() };
         while let Some(event) = delivery.events.next() {
             for observer in &self.observers {
                 observer.on_event(&self.policy.id, &event);
@@ -71,8 +68,6 @@ struct Delivery<'a, R: Runtime, B> {
 impl<R: Runtime, B> Drop for Delivery<'_, R, B> {
     fn drop(&mut self) {
         let rest = core::mem::take(&mut self.events);
-        self.shared
-            .cluster
-            .with(|cluster| cluster.release_events(rest));
+        self.shared.cluster.with(|cluster| cluster.release_events(rest));
     }
 }

@@ -17,10 +17,7 @@ pub(crate) struct Timer<R: Runtime> {
 
 impl<R: Runtime> Timer<R> {
     pub(crate) const fn new() -> Self {
-        Self {
-            sleep: None,
-            at: Instant::NEVER,
-        }
+        Self { sleep: None, at: Instant::NEVER }
     }
 
     /// Ready when `at` has come, as far as the timer knows. `NEVER` needs no timer.
@@ -71,12 +68,7 @@ pub(crate) struct Elapsed;
 
 impl<'a, R: Runtime, F> Within<'a, R, F> {
     pub(crate) const fn new(runtime: &'a R, until: Instant, inner: F) -> Self {
-        Self {
-            runtime,
-            until,
-            inner,
-            timer: Timer::new(),
-        }
+        Self { runtime, until, inner, timer: Timer::new() }
     }
 }
 
@@ -92,12 +84,7 @@ impl<R: Runtime, F: Future> Future for Within<'_, R, F> {
             if let Poll::Ready(out) = this.inner.as_mut().poll(cx) {
                 return Poll::Ready(Ok(out));
             }
-            if this
-                .timer
-                .as_mut()
-                .poll_at(cx, this.runtime, *this.until)
-                .is_pending()
-            {
+            if this.timer.as_mut().poll_at(cx, this.runtime, *this.until).is_pending() {
                 return Poll::Pending;
             }
         }

@@ -70,10 +70,7 @@ impl Body {
     where
         S: Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
     {
-        Self(Repr::Stream {
-            stream: Box::pin(stream),
-            length,
-        })
+        Self(Repr::Stream { stream: Box::pin(stream), length })
     }
 
     /// A body that `make` makes anew for every attempt. Give the `length` in bytes if it is known.
@@ -106,10 +103,7 @@ impl Body {
         match self.0 {
             Repr::Empty => Payload::Empty,
             Repr::Bytes(bytes) => Payload::Bytes(bytes),
-            Repr::Factory(Factory { make, length }) => Payload::Stream {
-                stream: make(),
-                length,
-            },
+            Repr::Factory(Factory { make, length }) => Payload::Stream { stream: make(), length },
             Repr::Stream { stream, length } => Payload::Stream { stream, length },
         }
     }

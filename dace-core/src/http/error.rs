@@ -59,12 +59,7 @@ pub enum HttpErrorKind {
 
 impl HttpError {
     pub(crate) fn new(kind: HttpErrorKind, sent: Sent, netloc: Option<Netloc>) -> Self {
-        Self(Box::new(Inner {
-            kind,
-            sent,
-            netloc,
-            source: None,
-        }))
+        Self(Box::new(Inner { kind, sent, netloc, source: None }))
     }
 
     /// An error found before anything was sent.
@@ -121,14 +116,10 @@ impl HttpError {
             }
             HttpErrorKind::OwnPlace | HttpErrorKind::Refused(_) => Class::Rejected,
             HttpErrorKind::Fault(kind) => class_of_fault(*kind, self.0.sent),
-            HttpErrorKind::Status {
-                status: 503,
-                retry_after: hint @ Some(_),
-            } => Class::Throttled(*hint),
-            HttpErrorKind::Status {
-                status: 429,
-                retry_after,
-            } => Class::Throttled(*retry_after),
+            HttpErrorKind::Status { status: 503, retry_after: hint @ Some(_) } => {
+                Class::Throttled(*hint)
+            }
+            HttpErrorKind::Status { status: 429, retry_after } => Class::Throttled(*retry_after),
             HttpErrorKind::Status { status, .. } => Class::of_status(*status),
             HttpErrorKind::Timeout(_) | HttpErrorKind::Stalled(_) => Class::Timeout,
             HttpErrorKind::TooLarge(_) => Class::Failure,

@@ -28,11 +28,7 @@ pub struct Fault {
 impl Fault {
     /// A fault on a fresh connection.
     pub const fn new(kind: FaultKind, sent: Sent) -> Self {
-        Self {
-            kind,
-            sent,
-            reused: false,
-        }
+        Self { kind, sent, reused: false }
     }
 }
 

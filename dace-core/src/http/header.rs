@@ -24,11 +24,7 @@ impl Header {
         }
         let name = Cow::Owned(name.to_ascii_lowercase());
         let sensitive = matches!(&*name, "authorization" | "cookie" | "proxy-authorization");
-        Some(Self {
-            name,
-            value,
-            sensitive,
-        })
+        Some(Self { name, value, sensitive })
     }
 
     /// Marks the value as a secret: it appears in no output and stays with its origin.
@@ -75,9 +71,7 @@ pub(crate) fn is_token(name: &str) -> bool {
 }
 
 fn is_value(value: &[u8]) -> bool {
-    value
-        .iter()
-        .all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+    value.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
 }
 
 #[cfg(test)]
@@ -88,10 +82,7 @@ mod tests {
     fn line_breaks_and_nul_never_become_a_header() {
         for bad in ["a\r\nb", "a\nb", "a\rb", "a\0b", "\u{7f}"] {
             assert!(Header::new("x-a", Bytes::from(bad)).is_none(), "{bad:?}");
-            assert!(
-                Header::new(bad, Bytes::from_static(b"v")).is_none(),
-                "{bad:?}"
-            );
+            assert!(Header::new(bad, Bytes::from_static(b"v")).is_none(), "{bad:?}");
         }
         assert!(Header::new("", Bytes::new()).is_none());
         assert!(Header::new("x-ok", Bytes::from_static(b"tab\tand \xff")).is_some());

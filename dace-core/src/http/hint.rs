@@ -22,15 +22,12 @@ pub(crate) fn retry_after(
     let value = value.trim_ascii();
     if !value.is_empty() && value.iter().all(u8::is_ascii_digit) {
         let seconds = value.iter().fold(0u64, |sum, digit| {
-            sum.saturating_mul(10)
-                .saturating_add(u64::from(digit - b'0'))
+            sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
         });
         return Some(Duration::from_secs(seconds));
     }
     let until = unix_seconds(value)?;
-    let now = date
-        .and_then(unix_seconds)
-        .or(unix_time.map(|time| time.as_secs()))?;
+    let now = date.and_then(unix_seconds).or(unix_time.map(|time| time.as_secs()))?;
     Some(Duration::from_secs(until.saturating_sub(now)))
 }
 
@@ -51,11 +48,8 @@ fn unix_seconds(text: &[u8]) -> Option<u64> {
     let day = number(&text[5..7])?;
     let month = MONTHS.iter().position(|name| *name == &text[8..11])?;
     let year = number(&text[12..16])?;
-    let (hour, minute, second) = (
-        number(&text[17..19])?,
-        number(&text[20..22])?,
-        number(&text[23..25])?,
-    );
+    let (hour, minute, second) =
+        (number(&text[17..19])?, number(&text[20..22])?, number(&text[23..25])?);
     // A leap second is read as the one before it.
     let second = if second == 60 { 59 } else { second };
     if year < 1970 || hour > 23 || minute > 59 || second > 59 {
@@ -74,9 +68,7 @@ fn unix_seconds(text: &[u8]) -> Option<u64> {
 
 fn number(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |sum, digit| {
-        digit
-            .is_ascii_digit()
-            .then(|| sum * 10 + u64::from(digit - b'0'))
+        digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0'))
     })
 }
 
@@ -138,11 +130,7 @@ mod tests {
         for value in cases {
             assert_eq!(retry_after(value, Some(NOW), None), None, "{value:?}");
         }
-        assert_eq!(
-            retry_after(NOW, None, None),
-            None,
-            "nothing to read a date against"
-        );
+        assert_eq!(retry_after(NOW, None, None), None, "nothing to read a date against");
     }
 
     #[test]

@@ -63,10 +63,7 @@ impl Method {
 
     /// Whether doing it twice is as good as once (RFC 9110, 9.2.2).
     pub fn is_idempotent(&self) -> bool {
-        matches!(
-            self.as_str(),
-            "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
-        )
+        matches!(self.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
     }
 }
 

@@ -27,13 +27,7 @@ pub struct Request {
 impl Request {
     /// A request without headers and body.
     pub fn new(method: Method, url: Url) -> Self {
-        Self {
-            method,
-            url,
-            headers: Vec::new(),
-            body: Body::empty(),
-            options: Options::default(),
-        }
+        Self { method, url, headers: Vec::new(), body: Body::empty(), options: Options::default() }
     }
 
     /// Another copy, unless the body is a one-shot stream.

@@ -59,10 +59,7 @@ impl Url {
     /// Every [`UrlError`] but `Relative`.
     pub fn join(&self, reference: &str) -> Result<Self, UrlError> {
         check(reference)?;
-        self.0
-            .join(reference)
-            .map_err(|_| UrlError::Syntax)
-            .and_then(Self::admit)
+        self.0.join(reference).map_err(|_| UrlError::Syntax).and_then(Self::admit)
     }
 
     fn admit(url: url::Url) -> Result<Self, UrlError> {
@@ -82,11 +79,7 @@ impl Url {
 
     /// `http` or `https`.
     pub fn scheme(&self) -> Scheme {
-        if self.0.scheme() == "https" {
-            Scheme::Https
-        } else {
-            Scheme::Http
-        }
+        if self.0.scheme() == "https" { Scheme::Https } else { Scheme::Http }
     }
 
     /// The host, as it was canonicalised: a lower-case name, or an address (IPv6 in brackets).
@@ -144,10 +137,7 @@ impl Url {
 }
 
 fn check(text: &str) -> Result<(), UrlError> {
-    if text
-        .bytes()
-        .any(|byte| byte == b'\\' || byte < b' ' || byte == 0x7f)
-    {
+    if text.bytes().any(|byte| byte == b'\\' || byte < b' ' || byte == 0x7f) {
         return Err(UrlError::Character);
     }
     Ok(())

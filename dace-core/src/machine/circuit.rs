@@ -188,18 +188,9 @@ pub struct Circuit {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    Closed {
-        window: Window,
-        streak: u32,
-    },
-    Open {
-        until: Instant,
-    },
-    HalfOpen {
-        leases: Vec<Lease>,
-        probes_given: u32,
-        successes: u32,
-    },
+    Closed { window: Window, streak: u32 },
+    Open { until: Instant },
+    HalfOpen { leases: Vec<Lease>, probes_given: u32, successes: u32 },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,10 +201,7 @@ struct Lease {
 
 impl State {
     const fn closed() -> Self {
-        Self::Closed {
-            window: Window::new(),
-            streak: 0,
-        }
+        Self::Closed { window: Window::new(), streak: 0 }
     }
 }
 
@@ -226,12 +214,7 @@ impl Default for Circuit {
 impl Circuit {
     /// A closed circuit that knows nothing.
     pub const fn new() -> Self {
-        Self {
-            mode: Mode::Automatic,
-            generation: 0,
-            reopenings: 0,
-            state: State::closed(),
-        }
+        Self { mode: Mode::Automatic, generation: 0, reopenings: 0, state: State::closed() }
     }
 
     /// Asks to pass, and takes a probe's place if that is what it takes. `lease_until` is when the
@@ -246,19 +229,10 @@ impl Circuit {
         lease_until: Instant,
     ) -> Result<Admission, Refused> {
         if let Err(again) = self.check(now, rules) {
-            return Err(Refused {
-                again,
-                transition: None,
-            });
+            return Err(Refused { again, transition: None });
         }
         let generation = self.generation;
-        let free = Ok(Admission {
-            pass: Pass {
-                generation,
-                probe: 0,
-            },
-            transition: None,
-        });
+        let free = Ok(Admission { pass: Pass { generation, probe: 0 }, transition: None });
         if rules.is_off() || self.mode != Mode::Automatic {
             return free;
         }
@@ -266,43 +240,26 @@ impl Circuit {
         match &self.state {
             State::Closed { .. } => return free,
             State::Open { .. } => {
-                let half_open = State::HalfOpen {
-                    leases: Vec::new(),
-                    probes_given: 0,
-                    successes: 0,
-                };
+                let half_open =
+                    State::HalfOpen { leases: Vec::new(), probes_given: 0, successes: 0 };
                 transition = self.change(half_open);
             }
             State::HalfOpen { leases, .. } => {
                 if leases.iter().any(|lease| lease.until <= now) {
                     // Nobody settled it in time: the server hangs, or its caller does.
                     let transition = self.reopen(now, rules, 0);
-                    return Err(Refused {
-                        again: self.again(),
-                        transition,
-                    });
+                    return Err(Refused { again: self.again(), transition });
                 }
             }
         }
         let generation = self.generation;
-        let State::HalfOpen {
-            leases,
-            probes_given,
-            ..
-        } = &mut self.state
-        else {
+        let State::HalfOpen { leases, probes_given, .. } = &mut self.state else {
             return free;
         };
         *probes_given += 1;
         let probe = *probes_given;
-        leases.push(Lease {
-            probe,
-            until: lease_until.min(now.after(rules.lease())),
-        });
-        Ok(Admission {
-            pass: Pass { generation, probe },
-            transition,
-        })
+        leases.push(Lease { probe, until: lease_until.min(now.after(rules.lease())) });
+        Ok(Admission { pass: Pass { generation, probe }, transition })
     }
 
     /// Whether somebody would pass now. A probe whose lease ran out is found out by
@@ -321,21 +278,14 @@ impl Circuit {
             (Mode::Automatic, State::HalfOpen { leases, .. }) => {
                 let free = leases.len() < rules.probes as usize;
                 let lapsed = leases.iter().any(|lease| lease.until <= now);
-                if free || lapsed {
-                    Ok(())
-                } else {
-                    Err(Again::WhenFreed)
-                }
+                if free || lapsed { Ok(()) } else { Err(Again::WhenFreed) }
             }
         }
     }
 
     /// Lets somebody pass although the circuit is not closed: its result changes nothing.
     pub const fn bypass(&self) -> Pass {
-        Pass {
-            generation: self.generation,
-            probe: 0,
-        }
+        Pass { generation: self.generation, probe: 0 }
     }
 
     /// The result of somebody who passed.
@@ -372,9 +322,7 @@ impl Circuit {
                 self.open(now, rules, rng)
             }
             State::Open { .. } => None,
-            State::HalfOpen {
-                leases, successes, ..
-            } => {
+            State::HalfOpen { leases, successes, .. } => {
                 let place = leases.iter().position(|lease| lease.probe == pass.probe)?;
                 let lease = leases.swap_remove(place);
                 let lapsed = now > lease.until;
@@ -480,17 +428,12 @@ impl Circuit {
         let from = self.state();
         self.state = state;
         self.generation = self.generation.wrapping_add(1);
-        Some(Transition {
-            from,
-            to: self.state(),
-        })
+        Some(Transition { from, to: self.state() })
     }
 }
 
 fn is_too_much(counts: Counts, rules: &CircuitRules) -> bool {
-    let (bad, all) = (
-        u64::from(counts.failures),
-        u64::from(counts.failures) + u64::from(counts.successes),
-    );
+    let (bad, all) =
+        (u64::from(counts.failures), u64::from(counts.failures) + u64::from(counts.successes));
     all >= u64::from(rules.min_calls) && bad * 1000 >= u64::from(rules.failure_thousandths) * all
 }

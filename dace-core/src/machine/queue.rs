@@ -168,22 +168,14 @@ impl<P: Copy + PartialEq> Queue<P> {
         if self.order.len() > 2 * self.tickets.len() + 16 {
             self.order.retain(|id| self.tickets.contains_key(*id));
         }
-        while self
-            .order
-            .front()
-            .is_some_and(|front| !self.tickets.contains_key(*front))
-        {
+        while self.order.front().is_some_and(|front| !self.tickets.contains_key(*front)) {
             self.order.pop_front();
         }
         let place = match ticket.state {
             State::Offered { place, .. } => Some(place),
             State::Waiting | State::Lapsed => None,
         };
-        Some(Left {
-            want: ticket.want,
-            place,
-            waited: now.since(ticket.joined),
-        })
+        Some(Left { want: ticket.want, place, waited: now.since(ticket.joined) })
     }
 
     /// Offers `place` to the first waiter whose want `fits`, until [`OFFER`] from now. `false` if
@@ -217,13 +209,10 @@ impl<P: Copy + PartialEq> Queue<P> {
     #[must_use]
     pub fn on_lapse(&mut self, now: Instant) -> Option<(Want<P>, Instant)> {
         while let Some(&(end, id)) = self.offers.front() {
-            let offered = self
-                .tickets
-                .get_mut(id)
-                .and_then(|ticket| match ticket.state {
-                    State::Offered { place, until } if until == end => Some((ticket, place)),
-                    _ => None,
-                });
+            let offered = self.tickets.get_mut(id).and_then(|ticket| match ticket.state {
+                State::Offered { place, until } if until == end => Some((ticket, place)),
+                _ => None,
+            });
             let Some((ticket, place)) = offered else {
                 self.offers.pop_front();
                 continue;
@@ -240,10 +229,7 @@ impl<P: Copy + PartialEq> Queue<P> {
 
     /// When the waiter has to look again if nobody wakes it.
     pub fn look_again(&self, now: Instant, id: TicketId) -> Instant {
-        let first = self
-            .order
-            .front()
-            .and_then(|front| self.tickets.get(*front));
+        let first = self.order.front().and_then(|front| self.tickets.get(*front));
         let (Some(first), Some(ticket)) = (first, self.tickets.get(id)) else {
             return now;
         };

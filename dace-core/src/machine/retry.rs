@@ -86,19 +86,12 @@ pub(crate) fn decide(
     if at.after(SHORTEST_ATTEMPT) >= failed.deadline {
         return Err(if at > ordinary { late } else { Why::Deadline });
     }
-    Ok(Retry {
-        at,
-        token: !free && tokens.try_take(),
-    })
+    Ok(Retry { at, token: !free && tokens.try_take() })
 }
 
 fn check_class(policy: &Policy, failed: &Failed) -> Result<(), Why> {
     let replay = || {
-        if failed.replay_safe {
-            Ok(())
-        } else {
-            Err(Why::NotReplaySafe)
-        }
+        if failed.replay_safe { Ok(()) } else { Err(Why::NotReplaySafe) }
     };
     match failed.class {
         Class::Unsent | Class::Refused | Class::Rejected | Class::RetryRequested => Ok(()),

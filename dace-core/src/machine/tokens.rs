@@ -23,12 +23,7 @@ impl Tokens {
     pub fn new(budget: &Budget) -> Self {
         let cap = u64::from(budget.banked) * TOKEN;
         let deposit = u64::from(budget.deposit_thousandths);
-        Self {
-            available: cap,
-            cap,
-            deposit,
-            unlimited: budget.unlimited,
-        }
+        Self { available: cap, cap, deposit, unlimited: budget.unlimited }
     }
 
     /// Whether there is a token.

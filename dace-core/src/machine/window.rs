@@ -29,15 +29,8 @@ pub struct Counts {
 impl Window {
     /// An empty window.
     pub const fn new() -> Self {
-        const NONE: Counts = Counts {
-            successes: 0,
-            failures: 0,
-        };
-        Self {
-            buckets: [NONE; BUCKETS],
-            second: 0,
-            totals: NONE,
-        }
+        const NONE: Counts = Counts { successes: 0, failures: 0 };
+        Self { buckets: [NONE; BUCKETS], second: 0, totals: NONE }
     }
 
     /// Counts a success.

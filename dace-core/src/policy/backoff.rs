@@ -16,10 +16,7 @@ pub struct Backoff {
 impl Backoff {
     /// Base 25 ms, cap 1 s.
     pub const fn new() -> Self {
-        Self {
-            base: Duration::from_millis(25),
-            cap: Duration::from_secs(1),
-        }
+        Self { base: Duration::from_millis(25), cap: Duration::from_secs(1) }
     }
 
     /// The longest wait before the first retry. Default 25 ms; 0 means that all retries are made at
@@ -39,10 +36,7 @@ impl Backoff {
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         if self.cap < self.base {
-            return Err(ConfigError::new(
-                "backoff.cap",
-                "must not be shorter than `backoff.base`",
-            ));
+            return Err(ConfigError::new("backoff.cap", "must not be shorter than `backoff.base`"));
         }
         Ok(())
     }

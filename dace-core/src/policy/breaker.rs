@@ -92,10 +92,7 @@ impl Breaker {
             ));
         }
         if self.max_open.is_zero() {
-            return Err(ConfigError::new(
-                "breaker.max_open",
-                "must be longer than zero",
-            ));
+            return Err(ConfigError::new("breaker.max_open", "must be longer than zero"));
         }
         Ok(())
     }

@@ -13,11 +13,7 @@ pub struct Budget {
 impl Budget {
     /// 0.2 tokens for every call that succeeds at its first attempt, at most 50 banked.
     pub const fn new() -> Self {
-        Self {
-            deposit_thousandths: 200,
-            banked: 50,
-            unlimited: false,
-        }
+        Self { deposit_thousandths: 200, banked: 50, unlimited: false }
     }
 
     /// Tokens that a call deposits when it succeeds at its first attempt: retries per call that are

@@ -49,11 +49,7 @@ impl Policy {
         if self.expected_in != Duration::MAX {
             return self.expected_in;
         }
-        if timeout == Duration::MAX {
-            Duration::MAX
-        } else {
-            timeout / 2
-        }
+        if timeout == Duration::MAX { Duration::MAX } else { timeout / 2 }
     }
 }
 

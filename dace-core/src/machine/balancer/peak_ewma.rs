@@ -93,8 +93,7 @@ impl Load {
 
     /// The peak-EWMA latency, decayed to now. `None` without results.
     pub fn latency(&self, now: Instant) -> Option<Duration> {
-        self.is_proven()
-            .then(|| Duration::from_nanos(self.decayed(now) as u64))
+        self.is_proven().then(|| Duration::from_nanos(self.decayed(now) as u64))
     }
 
     fn decayed(&self, now: Instant) -> f64 {
@@ -106,11 +105,7 @@ impl Load {
     /// nothing up to [`UNPROVEN`] operations, then more than everything.
     fn score(&self, now: Instant, open: u32) -> f64 {
         if !self.is_proven() {
-            return if open < UNPROVEN {
-                0.0
-            } else {
-                f64::from(open) * 1e30
-            };
+            return if open < UNPROVEN { 0.0 } else { f64::from(open) * 1e30 };
         }
         let mut cost = self.decayed(now);
         if open > 0 {
@@ -141,11 +136,7 @@ const SMALL: usize = 8;
 /// Draws two endpoints that admit, and picks the cheaper one.
 pub fn pick(now: Instant, rng: &mut fastrand::Rng, field: &impl Field) -> Option<usize> {
     let len = field.len();
-    let (a, b) = if len <= SMALL {
-        two_of_few(rng, field)?
-    } else {
-        two_of_many(rng, field)?
-    };
+    let (a, b) = if len <= SMALL { two_of_few(rng, field)? } else { two_of_many(rng, field)? };
     let score = |index: usize| field.load(index).score(now, field.open(index));
     Some(if a == b || score(a) <= score(b) { a } else { b })
 }

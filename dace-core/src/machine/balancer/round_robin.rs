@@ -18,9 +18,7 @@ impl RoundRobin {
     pub fn pick(&mut self, field: &impl Field) -> Option<usize> {
         let len = field.len();
         let start = if self.next < len { self.next } else { 0 };
-        let picked = (start..len)
-            .chain(0..start)
-            .find(|&index| field.admits(index))?;
+        let picked = (start..len).chain(0..start).find(|&index| field.admits(index))?;
         self.next = picked + 1;
         Some(picked)
     }
