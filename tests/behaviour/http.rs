@@ -1,1 +1,125 @@
-//! x
+//! The HTTP client that a call carries, above every backend.
+
+use dace::HttpError;
+use dace::http::{HttpErrorKind, Method, UrlError};
+use dace_sim::{Answer, Sim};
+
+use crate::support::{dependency, get, ms};
+
+#[test]
+fn relative_urls_ride_on_the_picked_target_and_absolute_ones_go_where_they_say() {
+    let sim = Sim::new(1);
+    let (a, b) = (sim.server("http://a:8080"), sim.server("http://b:80"));
+    let one = dependency(&sim, |builder| builder.targets(["http://a:8080"]));
+    sim.run(async {
+        one.call(|call| get(call, "/users/1?x=y")).await.unwrap();
+        one.call(|call| get(call, "users/2")).await.unwrap();
+        one.call(|call| get(call, "http://b/other")).await.unwrap();
+    });
+    let paths = |server: &dace_sim::Server| -> Vec<String> {
+        server.arrivals().into_iter().map(|arrival| arrival.path).collect()
+    };
+    assert_eq!(paths(&a), ["/users/1?x=y", "/users/2"]);
+    assert_eq!(paths(&b), ["/other"]);
+}
+
+#[test]
+fn every_method_has_a_shorthand() {
+    let sim = Sim::new(1);
+    let a = sim.server("http://a:80");
+    let one = dependency(&sim, |builder| builder.targets(["http://a:80"]));
+    sim.run(one.call(|call| async move {
+        let http = call.http();
+        http.get("/").send().await?;
+        http.head("/").send().await?;
+        http.post("/").send().await?;
+        http.put("/").send().await?;
+        http.patch("/").send().await?;
+        http.delete("/").send().await?;
+        http.request(Method::new("PURGE").unwrap(), "/").send().await?;
+        Ok::<_, HttpError>(())
+    }))
+    .unwrap();
+    let methods: Vec<_> = a.arrivals().iter().map(|arrival| arrival.method.to_string()).collect();
+    assert_eq!(methods, ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PURGE"]);
+}
+
+#[test]
+fn what_is_wrong_with_a_request_is_told_before_anything_is_sent_and_counts_for_nothing() {
+    let sim = Sim::new(1);
+    let a = sim.server("http://a:80");
+    let none = dependency(&sim, |builder| builder);
+    let error = |url: &'static str, name: &'static str, value: &'static str| {
+        let call = none.call(move |call| async move {
+            call.http().get(url).header(name, value).send().await.map(|_| ())
+        });
+        sim.run(call).unwrap_err().into_source().unwrap().kind().clone()
+    };
+    assert_eq!(error("/relative", "x", "y"), HttpErrorKind::Url(UrlError::Relative));
+    assert_eq!(error("ftp://a/", "x", "y"), HttpErrorKind::Url(UrlError::Scheme));
+    for (name, value) in [
+        ("x\r\ny", "z"),
+        ("x", "y\r\nz: 1"),
+        ("content-length", "3"),
+        ("Transfer-Encoding", "chunked"),
+        ("connection", "close"),
+        ("host", "b"),
+    ] {
+        let kind = error("http://a/", name, value);
+        assert!(matches!(kind, HttpErrorKind::Request(_)), "{name}: {kind:?}");
+    }
+    assert_eq!(a.requests(), 0);
+    let snapshot = none.snapshot();
+    assert!(snapshot.endpoints.iter().all(|endpoint| endpoint.failures == 0), "{snapshot}");
+}
+
+#[test]
+fn an_answer_has_status_headers_url_and_body() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").handler(|_| {
+        Answer::status(201).header("X-Trace", "7").piece(ms(1), "one ").piece(ms(1), "two")
+    });
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]));
+    sim.run(a.call(|call| async move {
+        let response = call.http().get("/path").send().await?;
+        assert_eq!((response.status(), response.url().path()), (201, "/path"));
+        assert_eq!(response.header("x-trace"), Some(&b"7"[..]));
+        assert_eq!(response.headers().count(), 1);
+        assert_eq!(response.text().await?, "one two");
+        Ok::<_, HttpError>(())
+    }))
+    .unwrap();
+}
+
+#[test]
+fn a_body_beyond_the_limit_is_a_typed_error_and_pieces_are_not_limited() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").handler(|_| Answer::ok(vec![b'x'; 60]).piece(ms(1), vec![b'x'; 60]));
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]).body_limit(100));
+    let error = sim.run(a.call(|call| get(call, "/"))).unwrap_err().into_source().unwrap();
+    assert_eq!(error.kind(), &HttpErrorKind::TooLarge(100));
+    let length = sim.run(a.call(|call| async move {
+        let mut response = call.http().get("/").send().await?;
+        let mut length = 0;
+        while let Some(piece) = response.chunk().await? {
+            length += piece.len();
+        }
+        Ok::<_, HttpError>(length)
+    }));
+    assert_eq!(length.unwrap(), 120);
+}
+
+#[test]
+fn an_agent_does_one_exchange_with_relative_urls_joined_and_nothing_else() {
+    let sim = Sim::new(1);
+    let server = sim.server("http://a:80");
+    server.answers(.., 302);
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]));
+    let status = sim.run(a.call(|call| async move {
+        let agent = call.agent();
+        let request = agent.request(Method::GET, "/x")?;
+        Ok::<_, HttpError>(agent.send(request).await?.status())
+    }));
+    assert_eq!((status.unwrap(), server.requests()), (302, 1));
+    assert_eq!(a.snapshot().endpoints[1].successes, 1);
+}

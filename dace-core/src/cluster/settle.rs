@@ -86,13 +86,18 @@ impl Cluster {
             (Some(worst), Some(own)) => Some(worst.worse(own)),
             (worst, own) => worst.or(own),
         };
+        // An attempt that is cut off early proves nothing good: what it had not read may hang.
+        let softened = |heard: Option<Class>| match heard {
+            Some(Class::Success | Class::CallerFault) if class == Class::Cancelled => Some(class),
+            heard => heard,
+        };
         let late = finish == Finish::DeadlinePassed;
-        self.conclude(now, policy, call, &charged, heard, late, wakes);
+        self.conclude(now, policy, call, &charged, softened(heard), late, wakes);
         for index in 0.. {
             let Some(&other) = self.attempts[id].others().get(index) else {
                 break;
             };
-            self.conclude(now, policy, call, &other, other.worst, late, wakes);
+            self.conclude(now, policy, call, &other, softened(other.worst), late, wakes);
         }
         self.totals.count_attempt(class);
         self.events.push(now, call, || What::AttemptEnded {

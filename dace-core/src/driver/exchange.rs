@@ -45,10 +45,9 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
     let url = request.url.clone();
     let again = replay_safe.then(|| request.try_clone()).flatten();
     let mut sent = Within::new(&shared.runtime, limits.until, shared.backend.send(request)).await;
-    if let (Ok(Err(error)), Some(again)) = (&sent, again) {
-        if is_stale(B::fault(error)) {
-            sent = Within::new(&shared.runtime, limits.until, shared.backend.send(again)).await;
-        }
+    let stale = matches!(&sent, Ok(Err(error)) if is_stale(B::fault(error)));
+    if let Some(again) = again.filter(|_| stale) {
+        sent = Within::new(&shared.runtime, limits.until, shared.backend.send(again)).await;
     }
     let end = |class, sent| End { class, sent, replay_safe, multiplexed: false };
     match sent {

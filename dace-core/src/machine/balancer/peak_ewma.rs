@@ -10,15 +10,16 @@
 //!   that silence is the cost. Else an endpoint that hangs looks as fast as it was, until the first
 //!   timeout.
 //!
-//! The decay is `ewma × τ / (τ + Δt)`, which needs no exponential and never reaches zero.
+//! The decay is exponential, by halving: `2^-n` between whole numbers is drawn straight, which is
+//! within 6 % and needs no library.
 
 use core::time::Duration;
 
 use super::Field;
 use crate::Instant;
 
-/// The time constant τ of the decay.
-const DECAY: f64 = 10e9;
+/// The time in which a cost halves: a decay with a time constant of 10 s.
+const HALF_LIFE: f64 = 10e9 * core::f64::consts::LN_2;
 
 /// The least that a failure costs.
 pub const PENALTY: Duration = Duration::from_secs(5);
@@ -70,13 +71,10 @@ impl Load {
         self.quiet_since = now;
         let Some(cost) = cost else { return };
         let cost = crate::instant::nanos(cost) as f64;
-        let passed = now.since(self.updated).as_nanos() as f64;
+        let passed = now.since(self.updated);
         self.updated = self.updated.max(now);
-        self.ewma = if cost >= self.ewma {
-            cost
-        } else {
-            (self.ewma * DECAY + cost * passed) / (DECAY + passed)
-        };
+        self.ewma =
+            if cost >= self.ewma { cost } else { cost + (self.ewma - cost) * decay(passed) };
     }
 
     /// An operation was dropped after this long: known only to have cost at least that.
@@ -97,8 +95,7 @@ impl Load {
     }
 
     fn decayed(&self, now: Instant) -> f64 {
-        let passed = now.since(self.updated).as_nanos() as f64;
-        self.ewma.max(0.0) * (DECAY / (DECAY + passed))
+        self.ewma.max(0.0) * decay(now.since(self.updated))
     }
 
     /// What one more operation would cost, in nanoseconds times operations. No result yet costs
@@ -122,6 +119,17 @@ impl Load {
         let missing = self.ramped.since(now).as_nanos() as f64 / RAMP.as_nanos() as f64;
         (1.0 - missing).clamp(0.1, 1.0)
     }
+}
+
+/// What is left of 1 after so long.
+fn decay(passed: Duration) -> f64 {
+    let halvings = crate::instant::nanos(passed) as f64 / HALF_LIFE;
+    if halvings >= 64.0 {
+        return 0.0;
+    }
+    let whole = halvings as u64;
+    let rest = halvings - whole as f64;
+    (1.0 - rest / 2.0) / (1u64 << whole) as f64
 }
 
 impl Default for Load {
