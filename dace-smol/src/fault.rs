@@ -68,10 +68,7 @@ impl IsahcError {
 }
 
 fn taken(upload: &UploadFailure) -> Option<BoxError> {
-    upload
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take()
+    upload.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 fn meaning(error: &isahc::Error) -> (FaultKind, Sent) {
@@ -128,7 +125,9 @@ fn code(error: &(dyn Error + 'static)) -> Option<u32> {
 fn sources<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
+    std::iter::successors(Some(error), |&error: &&'a (dyn Error + 'static)| {
+        error.source()
+    })
 }
 
 impl fmt::Display for IsahcError {

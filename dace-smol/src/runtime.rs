@@ -71,6 +71,8 @@ impl Runtime for SmolRuntime {
         reason = "this is where `Runtime::unix_time` comes from"
     )]
     fn unix_time(&self) -> Option<Duration> {
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .ok()
     }
 }

@@ -114,11 +114,7 @@ impl HyperBackend {
         })
     }
 
-    async fn open(
-        &self,
-        url: &Url,
-        connect_timeout: Duration,
-    ) -> Result<Connection, HyperError> {
+    async fn open(&self, url: &Url, connect_timeout: Duration) -> Result<Connection, HyperError> {
         if url.scheme() == Scheme::Https {
             let what = "https needs the feature `rustls`";
             return Err(HyperError::unsent(FaultKind::Unsupported, what));

@@ -44,7 +44,9 @@ impl Upload {
     pub(crate) fn new(payload: Payload, running: Arc<()>) -> Self {
         let content = match payload {
             Payload::Bytes(bytes) if !bytes.is_empty() => Content::Bytes(bytes),
-            Payload::Stream { length: Some(0), .. } => Content::Done,
+            Payload::Stream {
+                length: Some(0), ..
+            } => Content::Done,
             Payload::Stream { stream, length } => Content::Stream {
                 stream,
                 left: length,

@@ -47,6 +47,8 @@ impl Runtime for TokioRuntime {
         reason = "this is where `Runtime::unix_time` comes from"
     )]
     fn unix_time(&self) -> Option<Duration> {
-        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .ok()
     }
 }
