@@ -38,6 +38,11 @@ const CONNECT_TIMEOUTS: (Duration, Duration) =
 /// - the head of an answer is handed over with the first byte of its body;
 /// - it adds `Accept: */*` and a `User-Agent` to requests that have none, and a POST with a body and
 ///   without a `Content-Type` is sent as `application/octet-stream`;
+/// - a head that is cut off counts as whole; the answer is [`Truncated`](FaultKind::Truncated) all the
+///   same if its body's length was still missing, so an empty body that ends with its connection
+///   needs a `Connection: close`;
+/// - a bad chunk size is reported as a [`Reset`](FaultKind::Reset), and every failed connect as
+///   [`Connect`](FaultKind::Connect): libcurl has one code for both;
 /// - header values must be ASCII;
 /// - heads are limited to 300 KiB by libcurl itself, whatever `head_limit` says.
 #[derive(Clone, Debug)]
@@ -78,7 +83,7 @@ impl IsahcBackend {
     ) -> Result<Response<IsahcHead, IsahcBody>, IsahcError> {
         let failure = UploadFailure::default();
         let options = request.options;
-        let is_head = request.method.as_str() == "HEAD";
+        let to_head = request.method.as_str() == "HEAD";
         let request = message(request, &failure)?;
         // Only a body keeps libcurl from sending again what died on a reused connection.
         let guarded = options.replay_safe || !request.body().is_empty();
@@ -92,12 +97,9 @@ impl IsahcBackend {
         let client = watch.over();
         let answer = answer.map_err(|error| IsahcError::in_exchange(error, &failure))?;
         let (head, reader) = answer.into_parts();
-        let bodiless = is_head || matches!(head.status.as_u16(), 204 | 304);
-        let ended = bodiless || reader.len() == Some(0);
-        Ok(Response {
-            head: IsahcHead(head),
-            body: IsahcBody::new(reader, ended, client, failure),
-        })
+        let head = IsahcHead(head);
+        let body = IsahcBody::new(reader, &head, to_head, client, failure);
+        Ok(Response { head, body })
     }
 }
 

@@ -2,19 +2,20 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use dace_core::http::{BodyStream, BoxError, Payload};
+use dace_core::http::{BodyStream, BoxError, Head as _, Payload, Version};
 use futures_core::Stream;
 use futures_io::AsyncRead;
 use isahc::AsyncBody;
 
-use crate::IsahcError;
 use crate::clients::Client;
 use crate::fault::UploadFailure;
+use crate::{IsahcError, IsahcHead};
 
 /// The body of a request as libcurl takes it: always a reader, since a reader cannot be rewound, and
 /// so cannot be sent twice. `None` if there is nothing to send: libcurl would not ask a reader of
@@ -68,6 +69,19 @@ enum Source {
 #[error("the body's stream does not have the length that was announced")]
 struct WrongLength;
 
+/// The user's stream runs on libcurl's thread, which must survive it: the thread serves others too.
+#[derive(Debug, thiserror::Error)]
+#[error("the body's stream panicked")]
+struct Panicked;
+
+fn poll_guarded(
+    stream: &mut BodyStream,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Bytes, BoxError>>> {
+    catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx)))
+        .unwrap_or_else(|_| Poll::Ready(Some(Err(Panicked.into()))))
+}
+
 impl Source {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<&mut Bytes, BoxError>> {
         match self {
@@ -79,7 +93,7 @@ impl Source {
             } => {
                 while piece.is_empty() && *left != Some(0) {
                     let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
-                    let Some(next) = ready!(stream.as_mut().poll_next(cx)?) else {
+                    let Some(next) = ready!(poll_guarded(stream, cx)?) else {
                         if left.is_some() {
                             return Poll::Ready(Err(WrongLength.into()));
                         }
@@ -128,26 +142,42 @@ pub struct IsahcBody {
     reader: AsyncBody,
     buffer: BytesMut,
     ended: bool,
+    /// Whether nothing tells an empty body from a head that was cut off.
+    ambiguous: bool,
     client: Arc<Client>,
     failure: UploadFailure,
 }
 
 impl IsahcBody {
-    /// `ended` if there is no body.
+    /// The body of an answer with this head.
     pub(crate) fn new(
         reader: AsyncBody,
-        ended: bool,
+        head: &IsahcHead,
+        to_head: bool,
         client: Arc<Client>,
         failure: UploadFailure,
     ) -> Self {
+        let bodiless = to_head || matches!(head.status(), 204 | 304);
         Self {
+            ended: bodiless || reader.len() == Some(0),
+            ambiguous: !bodiless && !is_delimited(head),
             reader,
             buffer: BytesMut::new(),
-            ended,
             client,
             failure,
         }
     }
+}
+
+/// Whether the head says where the body ends: libcurl takes a head that ends in the middle for a whole
+/// one, and then this is missing. Only the close of the connection may say it, if it was announced
+/// (RFC 9112, 6.3 and 9.6).
+fn is_delimited(head: &IsahcHead) -> bool {
+    let closes = |value: &[u8]| value.eq_ignore_ascii_case(b"close");
+    head.get("content-length").is_some()
+        || head.get("transfer-encoding").is_some()
+        || head.get("connection").is_some_and(closes)
+        || head.version() == Version::Http10
 }
 
 impl Stream for IsahcBody {
@@ -165,9 +195,13 @@ impl Stream for IsahcBody {
         match ready!(Pin::new(&mut this.reader).poll_read(cx, &mut this.buffer)) {
             Ok(0) => {
                 this.ended = true;
-                Poll::Ready(None)
+                let cut_off = this.ambiguous.then(|| Err(IsahcError::cut_off()));
+                Poll::Ready(cut_off)
             }
-            Ok(count) => Poll::Ready(Some(Ok(this.buffer.split_to(count).freeze()))),
+            Ok(count) => {
+                this.ambiguous = false;
+                Poll::Ready(Some(Ok(this.buffer.split_to(count).freeze())))
+            }
             Err(error) => {
                 this.ended = true;
                 Poll::Ready(Some(Err(IsahcError::in_body(error, &this.failure))))

@@ -51,6 +51,15 @@ impl IsahcError {
         this
     }
 
+    /// An answer whose head ended before it said where its body ends.
+    pub(crate) fn cut_off() -> Self {
+        Self {
+            fault: Fault::new(FaultKind::Truncated, Sent::Sent),
+            what: "the head of the answer was cut off",
+            source: None,
+        }
+    }
+
     /// A body that ended in an error.
     pub(crate) fn in_body(error: io::Error, upload: &UploadFailure) -> Self {
         if let Some(failure) = taken(upload) {
@@ -102,9 +111,8 @@ fn by_code(code: Option<u32>) -> (FaultKind, Sent) {
         Some(55 | 56) => (FaultKind::Reset, Sent::MaybeSent),
         // A partial file: the head was there.
         Some(18) => (FaultKind::Truncated, Sent::Sent),
-        // No URL scheme, weird server reply, too large, bad encoding.
-        Some(1) => (FaultKind::Unsupported, Sent::Unsent),
-        Some(8 | 27 | 61 | 100) => (FaultKind::Malformed, Sent::MaybeSent),
+        // HTTP/0.9, weird server reply, no memory for such a head, bad encoding, too large.
+        Some(1 | 8 | 27 | 61 | 100) => (FaultKind::Malformed, Sent::MaybeSent),
         _ => (FaultKind::Other, Sent::MaybeSent),
     }
 }

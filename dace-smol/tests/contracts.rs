@@ -9,6 +9,8 @@ const EXPECTED: Expected = Expected {
     resends_safe: true,
     reuses_for_bodiless: false,
     tells_refused: false,
+    tells_bad_chunks: false,
+    tells_cut_heads: false,
 };
 
 dace_wire::conform!(IsahcBackend, EXPECTED, smol::block_on);

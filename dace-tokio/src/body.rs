@@ -1,6 +1,7 @@
 //! Bodies, in both directions.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -36,6 +37,8 @@ enum Content {
 pub(crate) enum UploadError {
     #[error("the body's stream failed")]
     Stream(#[source] BoxError),
+    #[error("the body's stream panicked")]
+    Panicked,
     #[error("the body's stream does not have the length that was announced")]
     Length,
 }
@@ -73,8 +76,12 @@ impl Upload {
                 Poll::Ready(Some(Ok(bytes)))
             }
             Content::Stream { stream, left } => {
-                let item = ready!(stream.as_mut().poll_next(cx));
-                let item = checked(item, left);
+                // A panic would end the task of the connection, and nobody would hear why.
+                let poll = catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx)));
+                let item = match poll {
+                    Ok(poll) => checked(ready!(poll), left),
+                    Err(_) => Some(Err(UploadError::Panicked)),
+                };
                 if !matches!(item, Some(Ok(_))) || *left == Some(0) {
                     self.content = Content::Done;
                 }

@@ -11,6 +11,8 @@ const EXPECTED: Expected = Expected {
     resends_safe: false,
     reuses_for_bodiless: true,
     tells_refused: true,
+    tells_bad_chunks: true,
+    tells_cut_heads: true,
 };
 
 /// Contracts block on gates, so connections are driven by workers beside them.

@@ -29,6 +29,12 @@ pub struct Expected {
     /// Whether the system's reason for a failed connect reaches the caller. libcurl has one code for
     /// all of them.
     pub tells_refused: bool,
+    /// Whether a body that breaks its framing is told from one that was reset. libcurl has one code
+    /// for both.
+    pub tells_bad_chunks: bool,
+    /// Whether a head that is cut off after its `Content-Length: 0` is noticed. libcurl takes it for
+    /// whole, and nothing is left by which to tell.
+    pub tells_cut_heads: bool,
 }
 
 macro_rules! contracts {
@@ -84,6 +90,7 @@ contracts! {
     a_reset_before_the_answer_may_have_been_sent
     half_a_head_is_no_answer
     garbage_is_malformed
+    a_body_may_end_with_its_connection
     a_body_shorter_than_its_length_is_an_error
     chunks_without_an_end_are_an_error
     a_bad_chunk_size_is_malformed
@@ -98,6 +105,7 @@ contracts! {
     bytes_on_an_idle_connection_are_no_answer
     a_second_answer_is_no_answer
     a_failing_stream_is_the_users_fault
+    a_panicking_stream_harms_no_other
     a_stream_of_the_wrong_length_is_the_users_fault
     an_early_answer_is_an_answer
     a_slow_body_arrives_piece_by_piece

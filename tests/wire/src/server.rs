@@ -27,6 +27,10 @@ pub enum Step {
     ReadHead,
     /// Read a whole request, framed by `Content-Length` or in chunks, and record it as an arrival.
     ReadRequest,
+    /// Like [`ReadRequest`](Self::ReadRequest), but the client may close instead; the script then ends.
+    ReadRequestIfAny,
+    /// Read and forget whatever comes, until the client closes.
+    Drain,
     /// Read exactly this many bytes, and record them as an arrival.
     ReadBytes(usize),
     /// Read a whole request, and say so with the gate.
@@ -368,6 +372,18 @@ impl Player<'_> {
             Step::ReadRequestThen(gate) => {
                 self.read_request()?;
                 gate.open();
+            }
+            Step::ReadRequestIfAny => {
+                let ended = self.buffer.is_empty() && self.socket.peek(&mut [0])? == 0;
+                if ended {
+                    return Ok(false);
+                }
+                self.read_request()?;
+            }
+            Step::Drain => {
+                let mut piece = [0; 4096];
+                // A reset is a close like any other here.
+                while self.socket.read(&mut piece).is_ok_and(|count| count > 0) {}
             }
             Step::ReadBytes(count) => {
                 let length = self.fill_until(|bytes| (bytes.len() >= count).then_some(count))?;
