@@ -3,6 +3,14 @@
 
 pub use dace_core::*;
 
+/// On tokio and hyper: `dace::tokio::Dependency`, with the feature `tokio`.
+#[cfg(feature = "tokio")]
+pub use dace_tokio as tokio;
+
+/// On smol and isahc: `dace::smol::Dependency`, with the feature `smol`.
+#[cfg(feature = "smol")]
+pub use dace_smol as smol;
+
 /// Virtual time and scripted servers: test what dace does without waiting.
 #[cfg(feature = "sim")]
 pub use dace_sim as sim;

@@ -1,1 +1,40 @@
-//! Nothing yet.
+//! dace on smol (async-io) and isahc: a [`Runtime`](dace_core::Runtime) and an
+//! [`HttpBackend`](dace_core::HttpBackend), nothing else.
+//!
+//! Every decision is the core's. This crate hands requests to libcurl in a way that keeps it from
+//! deciding anything itself, and says as exactly as libcurl allows what went wrong.
+#![forbid(unsafe_code)]
+
+mod backend;
+mod body;
+mod clients;
+mod fault;
+mod head;
+mod runtime;
+
+pub use backend::IsahcBackend;
+pub use body::IsahcBody;
+pub use fault::IsahcError;
+pub use head::IsahcHead;
+pub use runtime::{Sleep, SmolRuntime};
+
+/// A dependency on smol and isahc.
+pub type Dependency = dace_core::Dependency<SmolRuntime, IsahcBackend>;
+
+/// What makes one.
+pub type DependencyBuilder = dace_core::DependencyBuilder<SmolRuntime, IsahcBackend>;
+
+/// What a wrapped function gets.
+pub type Call = dace_core::Call<SmolRuntime, IsahcBackend>;
+
+/// An answer.
+pub type Response = dace_core::Response<SmolRuntime, IsahcBackend>;
+
+/// smol and isahc: what `runtime = dace::smol::Smol` stands for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Smol;
+
+impl dace_core::Adapter for Smol {
+    type Runtime = SmolRuntime;
+    type Backend = IsahcBackend;
+}

@@ -1,1 +1,42 @@
-//! Nothing yet.
+//! dace on tokio and hyper: a [`Runtime`](dace_core::Runtime) and an
+//! [`HttpBackend`](dace_core::HttpBackend), nothing else.
+//!
+//! Every decision is the core's. This crate opens sockets, frames bytes, and says exactly what went
+//! wrong.
+#![forbid(unsafe_code)]
+
+mod backend;
+mod body;
+mod connect;
+mod fault;
+mod head;
+mod pool;
+mod runtime;
+mod wire;
+
+pub use backend::HyperBackend;
+pub use body::HyperBody;
+pub use fault::HyperError;
+pub use head::HyperHead;
+pub use runtime::TokioRuntime;
+
+/// A dependency on tokio and hyper.
+pub type Dependency = dace_core::Dependency<TokioRuntime, HyperBackend>;
+
+/// What makes one.
+pub type DependencyBuilder = dace_core::DependencyBuilder<TokioRuntime, HyperBackend>;
+
+/// What a wrapped function gets.
+pub type Call = dace_core::Call<TokioRuntime, HyperBackend>;
+
+/// An answer.
+pub type Response = dace_core::Response<TokioRuntime, HyperBackend>;
+
+/// tokio and hyper: what `runtime = dace::tokio::Tokio` stands for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tokio;
+
+impl dace_core::Adapter for Tokio {
+    type Runtime = TokioRuntime;
+    type Backend = HyperBackend;
+}

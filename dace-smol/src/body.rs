@@ -1,0 +1,219 @@
+//! Bodies, in both directions.
+
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use dace_core::http::{BodyStream, BoxError, Head as _, Payload, Version};
+use futures_core::Stream;
+use futures_io::AsyncRead;
+use isahc::AsyncBody;
+
+use crate::clients::Client;
+use crate::fault::UploadFailure;
+use crate::{IsahcError, IsahcHead};
+
+/// The body of a request as libcurl takes it: always a reader, since a reader cannot be rewound, and
+/// so cannot be sent twice. `None` if there is nothing to send: libcurl would not ask a reader of
+/// length 0 for anything, and so would not notice that it cannot be rewound.
+pub(crate) fn upload(payload: Payload, failure: &UploadFailure) -> Option<AsyncBody> {
+    let (source, length) = match payload {
+        Payload::Bytes(bytes) if !bytes.is_empty() => {
+            let length = bytes.len() as u64;
+            (Source::Bytes(bytes), Some(length))
+        }
+        Payload::Stream { length: Some(0), .. } => return None,
+        Payload::Stream { stream, length } => (
+            Source::Stream { stream: Mutex::new(stream), piece: Bytes::new(), left: length },
+            length,
+        ),
+        _ => return None,
+    };
+    let reader = Upload { source, failure: failure.clone() };
+    Some(match length {
+        Some(length) => AsyncBody::from_reader_sized(reader, length),
+        None => AsyncBody::from_reader(reader),
+    })
+}
+
+struct Upload {
+    source: Source,
+    failure: UploadFailure,
+}
+
+enum Source {
+    Bytes(Bytes),
+    Stream {
+        /// Never locked: it lends a stream that is only `Send` the `Sync` that isahc asks for.
+        stream: Mutex<BodyStream>,
+        piece: Bytes,
+        left: Option<u64>,
+    },
+}
+
+/// The user's body was not as long as it said.
+#[derive(Debug, thiserror::Error)]
+#[error("the body's stream does not have the length that was announced")]
+struct WrongLength;
+
+/// The user's stream runs on libcurl's thread, which must survive it: the thread serves others too.
+#[derive(Debug, thiserror::Error)]
+#[error("the body's stream panicked")]
+struct Panicked;
+
+fn poll_guarded(
+    stream: &mut BodyStream,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Bytes, BoxError>>> {
+    catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx)))
+        .unwrap_or_else(|_| Poll::Ready(Some(Err(Panicked.into()))))
+}
+
+impl Source {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<&mut Bytes, BoxError>> {
+        match self {
+            Self::Bytes(bytes) => Poll::Ready(Ok(bytes)),
+            Self::Stream { stream, piece, left } => {
+                while piece.is_empty() && *left != Some(0) {
+                    let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+                    let Some(next) = ready!(poll_guarded(stream, cx)?) else {
+                        if left.is_some() {
+                            return Poll::Ready(Err(WrongLength.into()));
+                        }
+                        break;
+                    };
+                    if let Some(left) = left {
+                        *left = left.checked_sub(next.len() as u64).ok_or(WrongLength)?;
+                    }
+                    *piece = next;
+                }
+                Poll::Ready(Ok(piece))
+            }
+        }
+    }
+}
+
+impl AsyncRead for Upload {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        match ready!(this.source.poll_piece(cx)) {
+            Ok(piece) => {
+                let count = piece.len().min(buf.len());
+                piece.copy_to_slice(&mut buf[..count]);
+                Poll::Ready(Ok(count))
+            }
+            Err(error) => {
+                *this.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                Poll::Ready(Err(io::Error::other("the request's own body failed")))
+            }
+        }
+    }
+}
+
+/// How much is asked of libcurl at a time.
+const PIECE: usize = 16 * 1024;
+
+/// How many pieces a dropped body looks for its end in.
+const LAST_LOOK: usize = 4;
+
+/// The body of an answer. Dropping it before its end closes the connection.
+pub struct IsahcBody {
+    reader: AsyncBody,
+    buffer: BytesMut,
+    ended: bool,
+    /// Whether nothing tells an empty body from a head that was cut off.
+    ambiguous: bool,
+    client: Arc<Client>,
+    failure: UploadFailure,
+}
+
+impl IsahcBody {
+    /// The body of an answer with this head.
+    pub(crate) fn new(
+        reader: AsyncBody,
+        head: &IsahcHead,
+        to_head: bool,
+        client: Arc<Client>,
+        failure: UploadFailure,
+    ) -> Self {
+        let bodiless = to_head || matches!(head.status(), 204 | 304);
+        Self {
+            ended: bodiless || reader.len() == Some(0),
+            ambiguous: !bodiless && !is_delimited(head),
+            reader,
+            buffer: BytesMut::new(),
+            client,
+            failure,
+        }
+    }
+}
+
+/// Whether the head says where the body ends: libcurl takes a head that ends in the middle for a whole
+/// one, and then this is missing. Only the close of the connection may say it, if it was announced
+/// (RFC 9112, 6.3 and 9.6).
+fn is_delimited(head: &IsahcHead) -> bool {
+    let closes = |value: &[u8]| value.eq_ignore_ascii_case(b"close");
+    head.get("content-length").is_some()
+        || head.get("transfer-encoding").is_some()
+        || head.get("connection").is_some_and(closes)
+        || head.version() == Version::Http10
+}
+
+impl Stream for IsahcBody {
+    type Item = Result<Bytes, IsahcError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if this.buffer.len() < PIECE {
+            // Takes the old allocation again once all that was split off is gone.
+            this.buffer.resize(PIECE, 0);
+        }
+        match ready!(Pin::new(&mut this.reader).poll_read(cx, &mut this.buffer)) {
+            Ok(0) => {
+                this.ended = true;
+                let cut_off = this.ambiguous.then(|| Err(IsahcError::cut_off()));
+                Poll::Ready(cut_off)
+            }
+            Ok(count) => {
+                this.ambiguous = false;
+                Poll::Ready(Some(Ok(this.buffer.split_to(count).freeze())))
+            }
+            Err(error) => {
+                this.ended = true;
+                Poll::Ready(Some(Err(IsahcError::in_body(error, &this.failure))))
+            }
+        }
+    }
+}
+
+impl Drop for IsahcBody {
+    /// A reader that knows the length may stop before it is told of the end; so one last look.
+    fn drop(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..LAST_LOOK {
+            match Pin::new(&mut *self).poll_next(&mut cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(_) => return,
+                Poll::Pending => break,
+            }
+        }
+        self.client.give_up();
+    }
+}
+
+impl fmt::Debug for IsahcBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IsahcBody").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! What went wrong, read off libcurl's errors.
+//!
+//! isahc folds libcurl's codes into fewer kinds, so where a kind is not enough the code is read from
+//! the message of the source, which begins with it in brackets (`[56] …`).
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dace_core::http::{BoxError, Fault, FaultKind, Sent};
+use isahc::error::ErrorKind;
+
+/// An error of an exchange over isahc. [`source`](Error::source) has isahc's or the user's own.
+pub struct IsahcError {
+    pub(crate) fault: Fault,
+    what: &'static str,
+    source: Option<BoxError>,
+}
+
+/// Why the user's body failed: told by the reader, which libcurl's thread drives.
+pub(crate) type UploadFailure = Arc<Mutex<Option<BoxError>>>;
+
+impl IsahcError {
+    fn new(kind: FaultKind, sent: Sent, source: impl Into<BoxError>) -> Self {
+        Self { fault: Fault::new(kind, sent), what: kind.describe(), source: Some(source.into()) }
+    }
+
+    /// An error before anything was sent, with its own words.
+    pub(crate) fn unsent(kind: FaultKind, what: &'static str) -> Self {
+        Self { fault: Fault::new(kind, Sent::Unsent), what, source: None }
+    }
+
+    /// An exchange that ended before the head of its answer was handed over.
+    pub(crate) fn in_exchange(error: isahc::Error, upload: &UploadFailure) -> Self {
+        if let Some(failure) = taken(upload) {
+            return Self::new(FaultKind::RequestBody, Sent::MaybeSent, failure);
+        }
+        let (kind, sent) = meaning(&error);
+        let mut this = Self::new(kind, sent, error);
+        // libcurl asks for a rewind only where it would have sent the request again.
+        this.fault.reused = code(&this) == Some(65);
+        this
+    }
+
+    /// An answer whose head ended before it said where its body ends.
+    pub(crate) fn cut_off() -> Self {
+        Self {
+            fault: Fault::new(FaultKind::Truncated, Sent::Sent),
+            what: "the head of the answer was cut off",
+            source: None,
+        }
+    }
+
+    /// A body that ended in an error.
+    pub(crate) fn in_body(error: io::Error, upload: &UploadFailure) -> Self {
+        if let Some(failure) = taken(upload) {
+            return Self::new(FaultKind::RequestBody, Sent::Sent, failure);
+        }
+        let inner = error.get_ref().and_then(|error| error.downcast_ref::<isahc::Error>());
+        let kind = match inner.map(meaning) {
+            Some((FaultKind::Closed | FaultKind::Other, _)) | None => FaultKind::Truncated,
+            Some((kind, _)) => kind,
+        };
+        Self::new(kind, Sent::Sent, error)
+    }
+}
+
+fn taken(upload: &UploadFailure) -> Option<BoxError> {
+    upload.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn meaning(error: &isahc::Error) -> (FaultKind, Sent) {
+    // libcurl knows the peer's address once it is connected.
+    let connected = error.remote_addr().is_some();
+    match error.kind() {
+        ErrorKind::NameResolution => (FaultKind::Dns, Sent::Unsent),
+        ErrorKind::Timeout => (FaultKind::ConnectTimeout, Sent::Unsent),
+        ErrorKind::ConnectionFailed if refused(error) => {
+            (FaultKind::ConnectionRefused, Sent::Unsent)
+        }
+        ErrorKind::ConnectionFailed => (FaultKind::Connect, Sent::Unsent),
+        ErrorKind::BadServerCertificate
+        | ErrorKind::BadClientCertificate
+        | ErrorKind::InvalidTlsConfiguration
+        | ErrorKind::TlsEngine => (FaultKind::Tls, Sent::Unsent),
+        ErrorKind::InvalidRequest | ErrorKind::ClientInitialization => {
+            (FaultKind::Unsupported, Sent::Unsent)
+        }
+        _ if !connected && code(error).is_none() => (FaultKind::Other, Sent::MaybeSent),
+        _ => by_code(code(error)),
+    }
+}
+
+/// The codes that isahc folds into `Io`, `ProtocolViolation` and `Unknown`.
+fn by_code(code: Option<u32>) -> (FaultKind, Sent) {
+    match code {
+        // Got nothing; a rewind for a request that was to be sent again.
+        Some(52 | 65) => (FaultKind::Closed, Sent::MaybeSent),
+        // Send and receive errors.
+        Some(55 | 56) => (FaultKind::Reset, Sent::MaybeSent),
+        // A partial file: the head was there.
+        Some(18) => (FaultKind::Truncated, Sent::Sent),
+        // HTTP/0.9, weird server reply, no memory for such a head, bad encoding, too large.
+        Some(1 | 8 | 27 | 61 | 100) => (FaultKind::Malformed, Sent::MaybeSent),
+        _ => (FaultKind::Other, Sent::MaybeSent),
+    }
+}
+
+fn refused(error: &isahc::Error) -> bool {
+    error.to_string().to_ascii_lowercase().contains("refused")
+        || sources(error).any(|error| error.to_string().to_ascii_lowercase().contains("refused"))
+}
+
+/// libcurl's code, from the first message in the chain that begins with it.
+fn code(error: &(dyn Error + 'static)) -> Option<u32> {
+    sources(error).find_map(|error| {
+        let text = error.to_string();
+        text.strip_prefix('[')?.split(']').next()?.parse().ok()
+    })
+}
+
+fn sources<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error: &&'a (dyn Error + 'static)| error.source())
+}
+
+impl fmt::Display for IsahcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what)
+    }
+}
+
+impl fmt::Debug for IsahcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IsahcError")
+            .field("fault", &self.fault)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl Error for IsahcError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let source = self.source.as_deref()?;
+        Some(source)
+    }
+}

@@ -1,0 +1,109 @@
+//! The socket under hyper, with the two facts that hyper does not tell.
+//!
+//! Whether any byte of an answer came tells a closed connection from a truncated head; and how many
+//! came before the head was complete bounds informational answers, of which hyper skips any number.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// What is known about the bytes of the exchange under way.
+#[derive(Debug)]
+pub(crate) struct Gauge {
+    received: AtomicUsize,
+    awaiting_head: AtomicBool,
+    head_limit: usize,
+}
+
+impl Gauge {
+    pub(crate) fn new(head_limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            received: AtomicUsize::new(0),
+            awaiting_head: AtomicBool::new(false),
+            head_limit,
+        })
+    }
+
+    /// A request is about to be sent.
+    pub(crate) fn begin(&self) {
+        self.received.store(0, Ordering::Relaxed);
+        self.awaiting_head.store(true, Ordering::Relaxed);
+    }
+
+    /// The head of its answer is complete.
+    pub(crate) fn head_complete(&self) {
+        self.awaiting_head.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether any byte of the answer came.
+    pub(crate) fn answered(&self) -> bool {
+        self.received.load(Ordering::Relaxed) > 0
+    }
+
+    /// Checked before every read: hyper reads on only when it has parsed what it has, so what was
+    /// received by then is head alone.
+    fn exhausted(&self) -> bool {
+        self.awaiting_head.load(Ordering::Relaxed)
+            && self.received.load(Ordering::Relaxed) >= self.head_limit
+    }
+}
+
+/// A socket that keeps its [`Gauge`].
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) socket: TcpStream,
+    pub(crate) gauge: Arc<Gauge>,
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.gauge.exhausted() {
+            let error = io::Error::new(io::ErrorKind::InvalidData, "heads over the limit");
+            return Poll::Ready(Err(error));
+        }
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut self.socket).poll_read(cx, buf);
+        let more = buf.filled().len() - before;
+        self.gauge.received.fetch_add(more, Ordering::Relaxed);
+        poll
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
