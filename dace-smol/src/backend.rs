@@ -43,6 +43,7 @@ const CONNECT_TIMEOUTS: (Duration, Duration) =
 ///   needs a `Connection: close`;
 /// - a bad chunk size is reported as a [`Reset`](FaultKind::Reset), and every failed connect as
 ///   [`Connect`](FaultKind::Connect): libcurl has one code for both;
+/// - of a name's given addresses it uses the first, and only for URLs with that address's port;
 /// - header values must be ASCII;
 /// - heads are limited to 300 KiB by libcurl itself, whatever `head_limit` says.
 #[derive(Clone, Debug)]

@@ -61,7 +61,8 @@ impl Clients {
     pub(crate) fn new<Tls>(settings: &HttpSettings<Tls>) -> Self {
         let mut resolve = ResolveMap::new();
         for (name, addresses) in &settings.resolve {
-            for address in addresses {
+            // Of several, isahc would let the last one win.
+            if let Some(address) = addresses.first() {
                 resolve = resolve.add(name, address.port(), address.ip());
             }
         }

@@ -34,7 +34,10 @@ pub(crate) async fn connect(
 
 async fn resolve(url: &Url, resolved: &Resolved) -> io::Result<Vec<SocketAddr>> {
     let host = url.host();
-    if let Some((_, addresses)) = resolved.iter().find(|(name, _)| name == host) {
+    let given = resolved
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(host));
+    if let Some((_, addresses)) = given {
         return Ok(addresses.clone());
     }
     let host = host.trim_start_matches('[').trim_end_matches(']');

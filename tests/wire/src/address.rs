@@ -1,17 +1,51 @@
 //! Addresses at which nobody answers, each in its own way.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
-/// An address that refuses connections: it was just given to us, and given back.
-///
-/// # Panics
-/// If there is no loopback port to be had.
-pub fn refusing() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .expect("a loopback port")
+/// An address that refuses connections: it is taken, and nobody listens there.
+#[derive(Debug)]
+pub struct Refusing {
+    address: SocketAddr,
+    _taken: Socket,
+}
+
+impl Refusing {
+    /// An address for as long as this lives.
+    ///
+    /// # Panics
+    /// If there is no loopback port to be had.
+    pub fn new() -> Self {
+        let (taken, address) = bound();
+        Self {
+            address,
+            _taken: taken,
+        }
+    }
+
+    /// The URL of its root.
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+}
+
+impl Default for Refusing {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn bound() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    socket.bind(&any.into()).expect("a loopback port");
+    let address = socket
+        .local_addr()
+        .ok()
+        .and_then(|address| address.as_socket())
+        .expect("a bound socket has an address");
+    (socket, address)
 }
 
 /// A listener whose backlog is full: a connection to it hangs in its SYN.
@@ -28,15 +62,8 @@ impl Hanging {
     /// # Panics
     /// If there is no loopback port to be had.
     pub fn new() -> Self {
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        listener.bind(&any.into()).expect("a loopback port");
+        let (listener, address) = bound();
         listener.listen(0).expect("a bound socket listens");
-        let address = listener
-            .local_addr()
-            .ok()
-            .and_then(|address| address.as_socket())
-            .expect("a bound socket has an address");
         // A backlog of 0 takes one connection; the second's SYN, and all after it, are dropped.
         let backlog = (0..4)
             .map(|_| {

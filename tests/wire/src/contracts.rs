@@ -9,8 +9,8 @@ use dace_core::http::{
 
 use crate::client::{backend, next};
 use crate::{
-    Arrival, Expected, Failure, Gate, Hanging, Server, Step, get, keep_alive, ok, post, race, read,
-    refusing, run, send, upload,
+    Arrival, Expected, Failure, Gate, Hanging, Refusing, Server, Step, get, keep_alive, ok, post,
+    race, read, run, send, upload,
 };
 
 // ---- answers ----
@@ -72,6 +72,17 @@ pub(crate) async fn a_slow_body_arrives_piece_by_piece<B: Connect>(_: &Expected)
     assert_eq!(next(&mut body).await.unwrap().unwrap(), "two");
     second.open();
     assert!(next(&mut body).await.is_none());
+}
+
+/// Such an answer is malformed. Refusing it is the core's, so both headers have to reach it.
+pub(crate) async fn contradicting_lengths_are_there_to_see<B: Connect>(_: &Expected) {
+    let both = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n";
+    let answer = send(format!("{both}5\r\nhello\r\n0\r\n\r\n"));
+    let server = Server::start([vec![Step::ReadRequest, answer, Step::AwaitClose]]);
+    let backend: B = backend(default);
+    let head = backend.send(get(&server.url("/"))).await.unwrap().head;
+    assert!(head.get("content-length").is_some());
+    assert!(head.get("transfer-encoding").is_some());
 }
 
 pub(crate) async fn informational_answers_are_skipped<B: Connect>(_: &Expected) {
@@ -401,8 +412,8 @@ pub(crate) async fn given_addresses_are_used<B: Connect>(_: &Expected) {
 
 pub(crate) async fn refused_is_unsent<B: Connect>(expected: &Expected) {
     let backend: B = backend(default);
-    let url = format!("http://{}/", refusing());
-    let failure = failed(&backend, post(&url, "x")).await;
+    let refusing = Refusing::new();
+    let failure = failed(&backend, post(&refusing.url(), "x")).await;
     let kind = match expected.tells_refused {
         true => FaultKind::ConnectionRefused,
         false => FaultKind::Connect,

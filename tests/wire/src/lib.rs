@@ -10,7 +10,7 @@ mod client;
 mod contracts;
 mod server;
 
-pub use address::{Hanging, refusing};
+pub use address::{Hanging, Refusing};
 pub use client::{Answer, Failure, get, post, race, read, run, upload};
 pub use server::{Arrival, Gate, PATIENCE, Server, Step, keep_alive, ok, send};
 
@@ -94,6 +94,7 @@ contracts! {
     a_body_shorter_than_its_length_is_an_error
     chunks_without_an_end_are_an_error
     a_bad_chunk_size_is_malformed
+    contradicting_lengths_are_there_to_see
     informational_answers_are_skipped
     endless_informational_answers_end
     a_post_cut_at_any_byte_arrives_once
