@@ -123,3 +123,18 @@ fn an_agent_does_one_exchange_with_relative_urls_joined_and_nothing_else() {
     assert_eq!((status.unwrap(), server.requests()), (302, 1));
     assert_eq!(a.snapshot().endpoints[1].successes, 1);
 }
+
+#[test]
+fn an_answer_with_a_length_and_an_encoding_is_malformed() {
+    let sim = Sim::new(1);
+    let server = sim.server("http://a:80");
+    server.handler(|_| {
+        Answer::ok("ok").header("content-length", "2").header("transfer-encoding", "chunked")
+    });
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]));
+    let error = sim.run(a.call(|call| get(call, "/"))).unwrap_err();
+    assert_eq!(error.why(), Some(dace::Why::Class), "it would be malformed again");
+    let source = error.into_source().unwrap();
+    assert_eq!(source.kind(), &HttpErrorKind::Fault(dace::http::FaultKind::Malformed));
+    assert_eq!((server.requests(), a.snapshot().endpoints[1].failures), (1, 1));
+}

@@ -61,6 +61,11 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
             exchange.answered(end(class_of_fault(fault.kind, fault.sent), fault.sent));
             Err(HttpError::fault(fault, url.netloc(), error))
         }
+        Ok(Ok(http::Response { head, .. })) if is_contradictory(&head) => {
+            exchange.answered(end(Class::Failure, Sent::Sent));
+            let kind = HttpErrorKind::Fault(FaultKind::Malformed);
+            Err(HttpError::new(kind, Sent::Sent, Some(url.netloc())))
+        }
         Ok(Ok(http::Response { head, body })) => {
             let retry_after = retry_after(&shared.runtime, &head);
             let class = match Class::of_status(head.status()) {
@@ -81,6 +86,11 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
 /// nobody's fault, so the request goes out once more without counting as an attempt.
 fn is_stale(fault: Fault) -> bool {
     fault.reused && matches!(fault.kind, FaultKind::Closed | FaultKind::Reset)
+}
+
+/// A length and an encoding that has none: two readers may see two answers (RFC 9112, 6.3).
+fn is_contradictory(head: &impl Head) -> bool {
+    head.get("content-length").is_some() && head.get("transfer-encoding").is_some()
 }
 
 fn retry_after<R: Runtime>(runtime: &R, head: &impl Head) -> Option<Duration> {
