@@ -3,6 +3,7 @@
 //!     cargo bench --bench call_overhead             (a minute)
 //!     cargo bench --bench call_overhead -- --quick  (some seconds)
 //!     cargo bench --bench call_overhead -- --json
+//!     cargo bench --bench call_overhead -- --only dace      (rows whose name has it)
 //!
 //! The wrapped function is ready at once. Both sides have a timeout, retries with a budget, a limit
 //! of open operations and a circuit breaker; dace balances over three targets as well. Rounds are
@@ -366,6 +367,10 @@ fn main() {
     let tokio = tokio.expect("a runtime for the timers");
     let _context = tokio.enter();
     let mut rows = rows();
+    if let Some(at) = arguments.iter().position(|argument| argument == "--only") {
+        let wanted = arguments.get(at + 1).map_or("", String::as_str);
+        rows.retain(|row| row.name.contains(wanted));
+    }
     for row in &mut rows {
         (row.run)(calls / 10);
         let region = Region::new(ALLOCATOR);

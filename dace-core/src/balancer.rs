@@ -36,6 +36,8 @@ pub struct Pick<'a> {
     pub targets: &'a [Target],
     /// The number of the attempt, from 1.
     pub attempt: u32,
+    /// How often it was asked for this attempt before: its proposals were refused, or had been tried.
+    pub asked: u32,
     /// The sticky key of the call, if it has one.
     pub key: Option<&'a str>,
 }

@@ -170,6 +170,25 @@ fn a_proposal_that_is_refused_or_was_tried_is_asked_for_again_three_times() {
 }
 
 #[test]
+fn a_balancer_that_is_asked_again_is_told_so_and_can_name_another() {
+    struct Spread;
+    impl Balancer for Spread {
+        fn pick(&self, pick: &Pick<'_>) -> Result<Option<Target>, TargetError> {
+            Ok(pick.targets.get(pick.asked as usize).cloned())
+        }
+    }
+    let sim = Sim::new(1);
+    let servers = ABC.map(|target| sim.server(target));
+    let all = dependency(&sim, |builder| builder.targets(ABC).load_balancer(Spread));
+    sim.run(async {
+        get_root(&all).await.unwrap();
+        all.circuit("a:80").unwrap().force_open();
+        get_root(&all).await.unwrap();
+    });
+    assert_eq!(servers.each_ref().map(|server| server.requests()), [1, 1, 0]);
+}
+
+#[test]
 fn a_balancer_that_names_no_target_ends_the_call_with_an_error_that_says_so() {
     let sim = Sim::new(1);
     let wrong = dependency(&sim, |builder| builder.load_balancer(|| ("gopher", "a:70")));

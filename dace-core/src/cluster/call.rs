@@ -165,6 +165,11 @@ impl CallMachine {
         self.attempts
     }
 
+    /// Proposals of the user's balancer for the attempt to come that were of no use.
+    pub(crate) fn proposals(&self) -> u32 {
+        u32::from(self.proposals)
+    }
+
     /// Whether it holds nothing: it has not begun, or is over.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::New(_) | State::Done)

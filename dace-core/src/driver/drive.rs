@@ -103,6 +103,7 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
         let pick = Pick {
             targets: &targets,
             attempt: this.machine.attempts() + 1,
+            asked: this.machine.proposals(),
             key: this.key.as_deref(),
         };
         let proposal = match &this.shared.balancer {
