@@ -1,4 +1,8 @@
-//! Calls to other services that survive.
+#![cfg_attr(all(feature = "tokio", feature = "smol", feature = "sim"), doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(all(feature = "tokio", feature = "smol", feature = "sim")),
+    doc = "Calls to other services that survive."
+)]
 #![forbid(unsafe_code)]
 
 pub use dace_core::*;

@@ -30,7 +30,6 @@ pub(crate) struct State {
 }
 
 impl World {
-    #[expect(clippy::disallowed_methods, reason = "the seed is given")]
     pub(crate) fn new(seed: u64) -> Arc<Self> {
         let state = State {
             now: Instant::EPOCH,

@@ -5,7 +5,8 @@
 //! Three HTTP servers are started on loopback. One is healthy. One answers a third of its requests
 //! with an error, and is down for some seconds midway. One is slow at times. The plain client goes
 //! round them in turn, with the same timeout; dace balances, limits, breaks circuits and retries. At
-//! the end a table tells what came of it, counted by the clients and by the servers.
+//! the end a table tells what came of it, counted by the clients and by the servers. With `--check` it
+//! fails if dace did not keep its calls alive.
 
 mod server;
 mod table;
@@ -78,7 +79,15 @@ async fn run<A: Adapter>(stack: &str) -> Result<(), Box<dyn std::error::Error>> 
     .await;
     progress.clear();
 
-    table::print(&servers, &plain.tally().take(), &dace.tally().take(), &dace.story());
+    let (plain, protected) = (plain.tally().take(), dace.tally().take());
+    table::print(&servers, &plain, &protected, &dace.story());
     dace.close().await;
+    if std::env::args().any(|argument| argument == "--check") {
+        let requests: u64 = servers.iter().map(|server| server.counts().1).sum();
+        let per_call = requests as f64 / protected.calls as f64;
+        if protected.success_rate() < 0.999 || plain.success_rate() > 0.92 || per_call > 1.1 {
+            return Err("dace did not keep its calls alive".into());
+        }
+    }
     Ok(())
 }

@@ -24,7 +24,11 @@ pub(super) struct Attempt {
     pub(super) deadline: Instant,
     /// What the attempt is charged to.
     pub(super) charged: Visit,
-    /// Other netlocs that it had exchanges with. Boxed: most attempts have none.
+    /// Other netlocs that it had exchanges with.
+    #[expect(
+        clippy::box_collection,
+        reason = "most attempts have none, and each record pays for it"
+    )]
     pub(super) others: Option<Box<Vec<Visit>>>,
     /// The last exchange that dace refused.
     pub(super) refusal: Option<Box<Refusal>>,

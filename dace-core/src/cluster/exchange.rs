@@ -66,6 +66,7 @@ impl Cluster {
     }
 
     /// Asks for an exchange, again if it waited: `ticket` is its place in the queue.
+    #[expect(clippy::too_many_arguments, reason = "one step, all of it needed")]
     pub(crate) fn begin_exchange(
         &mut self,
         now: Instant,

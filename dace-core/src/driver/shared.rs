@@ -51,7 +51,7 @@ impl<R: Runtime, B> Shared<R, B> {
             return;
         };
         let mut delivery = Delivery { shared: self, events: batch.into_iter() };
-        while let Some(event) = delivery.events.next() {
+        for event in delivery.events.by_ref() {
             for observer in &self.observers {
                 observer.on_event(&self.policy.id, &event);
             }
