@@ -7,7 +7,8 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -48,31 +49,42 @@ struct Spawned {
     waker: Waker,
 }
 
-/// Tasks that were woken, in order.
+/// Tasks that were woken, in order, each once.
 #[derive(Debug, Default)]
-struct Ready(Mutex<VecDeque<u64>>);
+struct Ready(Mutex<VecDeque<Arc<TaskWaker>>>);
 
 impl Ready {
-    fn push(&self, id: u64) {
-        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !queue.contains(&id) {
-            queue.push_back(id);
-        }
-    }
-
     fn pop(&self) -> Option<u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        let task = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+        task.queued.store(false, Ordering::Relaxed);
+        Some(task.id)
     }
 }
 
+#[derive(Debug)]
 struct TaskWaker {
     id: u64,
-    ready: Arc<Ready>,
+    queued: AtomicBool,
+    ready: Weak<Ready>,
+}
+
+impl TaskWaker {
+    fn new(id: u64, ready: &Arc<Ready>) -> Waker {
+        let ready = Arc::downgrade(ready);
+        let task = Arc::new(Self { id, queued: AtomicBool::new(false), ready });
+        task.clone().wake();
+        Waker::from(task)
+    }
 }
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        self.ready.push(self.id);
+        if self.queued.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Some(ready) = self.ready.upgrade() {
+            ready.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(self);
+        }
     }
 }
 
@@ -178,9 +190,8 @@ impl Sim {
         let mut tasks = self.tasks.borrow_mut();
         tasks.next += 1;
         let id = tasks.next;
-        let waker = Waker::from(Arc::new(TaskWaker { id, ready: self.ready.clone() }));
+        let waker = TaskWaker::new(id, &self.ready);
         tasks.running.insert(id, Spawned { future: Box::pin(future), location, waker });
-        self.ready.push(id);
     }
 
     /// Runs `future`, and all that is spawned, until `future` ends. Whenever nothing can run, the
@@ -193,9 +204,8 @@ impl Sim {
     pub fn run<F: Future>(&self, future: F) -> F::Output {
         let mut future = std::pin::pin!(future);
         // The future itself is task 0.
-        let waker = Waker::from(Arc::new(TaskWaker { id: 0, ready: self.ready.clone() }));
+        let waker = TaskWaker::new(0, &self.ready);
         let mut cx = Context::from_waker(&waker);
-        self.ready.push(0);
         let mut polls = 0;
         loop {
             let Some(id) = self.ready.pop() else {
