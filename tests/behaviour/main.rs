@@ -16,4 +16,5 @@ mod fallback;
 mod http;
 mod panics;
 mod retry;
+mod settings;
 mod support;

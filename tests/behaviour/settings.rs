@@ -1,0 +1,322 @@
+//! Every setter has a test that fails when the setting is ignored, and a table says which.
+//!
+//! The table is `docs/settings.md`; `DACE_BLESS=1 cargo test --test behaviour settings` writes it anew.
+
+use std::fmt::Write as _;
+use std::future::ready;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dace::{Breaker, Budget, CircuitState, HttpError, Why};
+use dace_sim::{Answer, Sim};
+
+use crate::support::{Dependency, dependency, get, get_root, ms, secs, touchy};
+
+/// Setter, and the test that fails when it is ignored.
+const TABLE: &[(&str, &str)] = &[
+    ("DependencyBuilder::timeout", "deadline::a_call_ends_exactly_at_its_timeout"),
+    ("DependencyBuilder::no_timeout", "deadline::without_a_timeout_a_call_waits_for_ever"),
+    (
+        "DependencyBuilder::attempt_timeout",
+        "deadline::an_attempt_timeout_ends_one_attempt_and_is_retried_only_if_asked",
+    ),
+    (
+        "DependencyBuilder::retry_attempts",
+        "retry::a_transient_failure_is_retried_until_the_attempts_are_used_up",
+    ),
+    (
+        "DependencyBuilder::retry_on_timeout",
+        "deadline::an_attempt_timeout_ends_one_attempt_and_is_retried_only_if_asked",
+    ),
+    (
+        "DependencyBuilder::idempotent",
+        "retry::a_function_without_exchanges_is_repeated_unless_it_says_otherwise",
+    ),
+    (
+        "DependencyBuilder::max_open_per_netloc",
+        "admission::a_call_that_finds_everything_full_is_refused_and_never_counts_against_the_server",
+    ),
+    ("DependencyBuilder::queue", "admission::the_queue_holds_so_many_and_no_more"),
+    (
+        "DependencyBuilder::expected_in",
+        "breaker::an_attempt_that_takes_longer_than_expected_fails_the_circuit_alone",
+    ),
+    (
+        "DependencyBuilder::hang_after",
+        "cancellation::hang_after_follows_expected_in_or_is_set_or_is_off_without_a_timeout",
+    ),
+    ("DependencyBuilder::connect_timeout", "settings::the_connect_timeout_reaches_the_backend"),
+    (
+        "DependencyBuilder::http_pool_size",
+        "charging::exchanges_beyond_the_pool_size_wait_for_a_connection_place",
+    ),
+    (
+        "DependencyBuilder::stall_timeout",
+        "retry::a_stalled_body_and_a_requests_own_timeout_are_timeouts",
+    ),
+    (
+        "DependencyBuilder::body_limit",
+        "http::a_body_beyond_the_limit_is_a_typed_error_and_pieces_are_not_limited",
+    ),
+    (
+        "DependencyBuilder::circuit_reset_timeout",
+        "settings::a_circuit_stays_open_as_long_as_it_is_told_and_longer_each_time",
+    ),
+    (
+        "DependencyBuilder::breaker",
+        "settings::a_circuit_stays_open_as_long_as_it_is_told_and_longer_each_time",
+    ),
+    ("DependencyBuilder::backoff", "retry::waits_grow_are_jittered_and_never_reach_beyond_the_cap"),
+    ("DependencyBuilder::budget", "retry::an_empty_budget_makes_no_retries_and_kills_no_attempt"),
+    (
+        "DependencyBuilder::hint_max",
+        "retry::a_hint_above_hint_max_pauses_for_hint_max_and_the_call_does_not_wait",
+    ),
+    (
+        "DependencyBuilder::max_netlocs",
+        "charging::netlocs_beyond_the_cap_share_one_entry_and_those_with_a_history_stay",
+    ),
+    (
+        "DependencyBuilder::targets",
+        "http::relative_urls_ride_on_the_picked_target_and_absolute_ones_go_where_they_say",
+    ),
+    (
+        "DependencyBuilder::load_balancer",
+        "balancing::round_robin_takes_turns_and_passes_over_the_open_ones",
+    ),
+    ("DependencyBuilder::observer", "events::a_retried_call_tells_its_story_in_order"),
+    ("DependencyBuilder::tls", "config::an_http_setting_beside_a_ready_backend_is_named"),
+    ("DependencyBuilder::resolve", "config::an_http_setting_beside_a_ready_backend_is_named"),
+    ("DependencyBuilder::head_limit", "config::an_http_setting_beside_a_ready_backend_is_named"),
+    (
+        "Breaker::consecutive_failures",
+        "settings::a_circuit_stays_open_as_long_as_it_is_told_and_longer_each_time",
+    ),
+    ("Breaker::failure_rate", "settings::the_failure_rate_and_its_floor_are_what_they_are_set_to"),
+    ("Breaker::min_calls", "settings::the_failure_rate_and_its_floor_are_what_they_are_set_to"),
+    ("Breaker::probes", "settings::so_many_probes_and_successes_as_are_set"),
+    ("Breaker::successes", "settings::so_many_probes_and_successes_as_are_set"),
+    (
+        "Breaker::max_open",
+        "settings::a_circuit_stays_open_as_long_as_it_is_told_and_longer_each_time",
+    ),
+    ("Backoff::base", "retry::waits_grow_are_jittered_and_never_reach_beyond_the_cap"),
+    ("Backoff::cap", "retry::waits_grow_are_jittered_and_never_reach_beyond_the_cap"),
+    ("Budget::deposit", "settings::successes_deposit_what_is_set"),
+    ("Budget::banked", "retry::an_empty_budget_makes_no_retries_and_kills_no_attempt"),
+    ("Budget::unlimited", "settings::an_unlimited_budget_pays_for_every_retry"),
+    ("Execution::timeout", "admission::a_waiter_that_can_no_longer_start_in_time_leaves_at_once"),
+    (
+        "Execution::within",
+        "deadline::the_earlier_of_timeout_and_what_is_left_of_a_callers_deadline_holds",
+    ),
+    (
+        "Execution::idempotent",
+        "retry::a_function_without_exchanges_is_repeated_unless_it_says_otherwise",
+    ),
+    ("Execution::connect_timeout", "settings::the_connect_timeout_reaches_the_backend"),
+    ("Execution::sticky", "balancing::a_balancer_of_ones_own_sees_targets_attempt_and_key"),
+    ("Execution::report", "fallback::a_report_says_what_happened_attempt_by_attempt"),
+    ("Execution::classify", "charging::the_attempts_own_class_is_heard_where_it_is_charged"),
+    (
+        "Execution::fallback",
+        "fallback::a_fallback_gets_the_final_error_of_any_kind_and_its_value_is_the_calls",
+    ),
+];
+
+const SOURCES: &[(&str, &str)] = &[
+    ("DependencyBuilder", include_str!("../../dace-core/src/driver/builder.rs")),
+    ("Breaker", include_str!("../../dace-core/src/policy/breaker.rs")),
+    ("Backoff", include_str!("../../dace-core/src/policy/backoff.rs")),
+    ("Budget", include_str!("../../dace-core/src/policy/budget.rs")),
+    ("Execution", include_str!("../../dace-core/src/driver/execution.rs")),
+];
+
+const TESTS: &[(&str, &str)] = &[
+    ("admission", include_str!("admission.rs")),
+    ("balancing", include_str!("balancing.rs")),
+    ("breaker", include_str!("breaker.rs")),
+    ("cancellation", include_str!("cancellation.rs")),
+    ("charging", include_str!("charging.rs")),
+    ("config", include_str!("config.rs")),
+    ("deadline", include_str!("deadline.rs")),
+    ("events", include_str!("events.rs")),
+    ("fallback", include_str!("fallback.rs")),
+    ("http", include_str!("http.rs")),
+    ("retry", include_str!("retry.rs")),
+    ("settings", include_str!("settings.rs")),
+];
+
+/// Public methods that take the value and give it back changed.
+fn setters() -> Vec<String> {
+    let mut setters = Vec::new();
+    for (owner, source) in SOURCES {
+        for line in source.lines() {
+            let Some(rest) = line.trim_start().strip_prefix("pub fn ") else { continue };
+            let Some((name, arguments)) = rest.split_once(['(', '<']) else { continue };
+            let takes_self = rest.contains("(mut self") || rest.contains("(self");
+            let several_lines = arguments.is_empty() || !rest.contains(')');
+            if takes_self || several_lines && !rest.contains("&self") {
+                setters.push(format!("{owner}::{name}"));
+            }
+        }
+    }
+    setters.retain(|setter| !setter.ends_with("::build") && !setter.ends_with("::build_with"));
+    setters
+}
+
+#[test]
+fn every_setter_has_a_test_that_fails_when_it_is_ignored() {
+    for setter in setters() {
+        assert!(TABLE.iter().any(|(known, _)| *known == setter), "{setter} has no test");
+    }
+    let mut page = String::from(
+        "# Settings, and the tests that fail when they are ignored\n\n\
+         Written by `DACE_BLESS=1 cargo test --test behaviour settings`.\n\n\
+         | setting | test in `tests/behaviour` |\n|---|---|\n",
+    );
+    for (setter, test) in TABLE {
+        assert!(setters().iter().any(|known| known == setter), "{setter} is no setter");
+        let (module, name) = test.split_once("::").unwrap();
+        let source = TESTS.iter().find(|(known, _)| *known == module).map(|(_, source)| source);
+        let found = source.is_some_and(|source| source.contains(&format!("fn {name}(")));
+        assert!(found, "{test} does not exist");
+        writeln!(page, "| `{setter}` | `{test}` |").unwrap();
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
+    if std::env::var_os("DACE_BLESS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(written == page, "docs/settings.md is not what the table says: bless it");
+}
+
+#[test]
+fn the_connect_timeout_reaches_the_backend() {
+    let sim = Sim::new(1);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    sim.server("http://a:80").handler(move |request| {
+        log.lock().unwrap().push(request.options.connect_timeout);
+        Answer::ok("ok")
+    });
+    for set in [None, Some(ms(300))] {
+        let a = dependency(&sim, |builder| {
+            let builder = builder.targets(["http://a:80"]);
+            set.map_or(builder, |timeout| {
+                Dependency::builder("test").targets(["http://a:80"]).connect_timeout(timeout)
+            })
+        });
+        sim.run(get_root(&a)).unwrap();
+        sim.run(a.call(|call| get(call, "/")).connect_timeout(ms(200))).unwrap();
+    }
+    assert_eq!(*seen.lock().unwrap(), [secs(1), ms(200), ms(300), ms(200)]);
+}
+
+#[test]
+fn a_circuit_stays_open_as_long_as_it_is_told_and_longer_each_time() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").down(..);
+    let a = dependency(&sim, |builder| {
+        let breaker = Breaker::new().consecutive_failures(3).max_open(secs(7));
+        let builder = builder.targets(["http://a:80"]).retry_attempts(0);
+        builder.circuit_reset_timeout(secs(2)).breaker(breaker)
+    });
+    sim.run(async {
+        for failures in 1..=3 {
+            assert_eq!(a.snapshot().endpoints[1].circuit, CircuitState::Closed, "{failures}");
+            get_root(&a).await.unwrap_err();
+        }
+        for seconds in [2, 4, 7, 7] {
+            let open = a.snapshot().endpoints[1].reopens_in.unwrap();
+            let most = secs(seconds) + secs(seconds) / 5;
+            assert!(open >= secs(seconds) && open <= most, "{seconds}: {open:?}");
+            sim.sleep(open).await;
+            get_root(&a).await.unwrap_err();
+        }
+    });
+}
+
+#[test]
+fn the_failure_rate_and_its_floor_are_what_they_are_set_to() {
+    for (rate, floor, opens_at) in [(0.25, 8, 8), (0.5, 8, 20), (0.25, 12, 12)] {
+        let sim = Sim::new(1);
+        let server = sim.server("http://a:80");
+        let a = dependency(&sim, |builder| {
+            let breaker = Breaker::new().consecutive_failures(1000);
+            let builder = builder.targets(["http://a:80"]).retry_attempts(0);
+            builder.breaker(breaker.failure_rate(rate).min_calls(floor))
+        });
+        let mut calls = 0;
+        sim.run(async {
+            while a.snapshot().endpoints[1].circuit == CircuitState::Closed {
+                calls += 1;
+                // A quarter fails up to the twelfth, then all.
+                let fails = calls % 4 == 0 || calls > 12;
+                server.answers(.., if fails { 500 } else { 200 });
+                let _ = get_root(&a).await;
+            }
+        });
+        // 3 of 12, then 11 of 20 when all fail: half is reached at 18.
+        let expected = if rate == 0.5 { 18 } else { opens_at };
+        assert_eq!(calls, expected, "{rate} {floor}");
+    }
+}
+
+#[test]
+fn so_many_probes_and_successes_as_are_set() {
+    let sim = Sim::new(1);
+    let server = sim.server("http://a:80");
+    server.latency(ms(5)).down(..ms(1));
+    let a = dependency(&sim, |builder| {
+        let breaker = Breaker::new().consecutive_failures(1).probes(3).successes(5);
+        builder.targets(["http://a:80"]).retry_attempts(0).breaker(breaker)
+    });
+    sim.run(async {
+        get_root(&a).await.unwrap_err();
+        sim.sleep(secs(13)).await;
+        let results = futures_util::future::join_all((0..10).map(|_| get_root(&a))).await;
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 3);
+        assert_eq!(a.snapshot().endpoints[1].circuit, CircuitState::HalfOpen);
+        get_root(&a).await.unwrap();
+        assert_eq!(a.snapshot().endpoints[1].circuit, CircuitState::HalfOpen);
+        get_root(&a).await.unwrap();
+        assert_eq!(a.snapshot().endpoints[1].circuit, CircuitState::Closed);
+    });
+}
+
+#[test]
+fn successes_deposit_what_is_set() {
+    let sim = Sim::new(1);
+    for (deposit, left) in [(0.2, 600), (1.0, 3000), (0.0, 0)] {
+        let a = dependency(&sim, |builder| {
+            let builder = builder.circuit_reset_timeout(Duration::ZERO);
+            builder.budget(Budget::new().banked(9).deposit(deposit))
+        });
+        sim.run(async {
+            let fail = || a.call(|_| ready(Err::<(), _>(std::io::Error::other("no"))));
+            for why in [Why::NoAttempts, Why::NoAttempts, Why::NoAttempts, Why::Budget] {
+                assert_eq!(fail().await.unwrap_err().why(), Some(why));
+            }
+            for _ in 0..3 {
+                a.call(|_| ready(Ok::<_, HttpError>(()))).await.unwrap();
+            }
+        });
+        assert_eq!(a.snapshot().budget_thousandths, left);
+    }
+}
+
+#[test]
+fn an_unlimited_budget_pays_for_every_retry() {
+    let sim = Sim::new(1);
+    let server = sim.server("http://a:80");
+    server.answers(.., 503);
+    let a = dependency(&sim, |builder| {
+        let builder = builder.targets(["http://a:80"]).budget(Budget::new().unlimited());
+        builder.circuit_reset_timeout(Duration::ZERO).breaker(touchy())
+    });
+    for _ in 0..100 {
+        sim.run(get_root(&a)).unwrap_err();
+    }
+    assert_eq!(server.requests(), 400);
+}
