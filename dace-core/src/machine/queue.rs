@@ -244,3 +244,6 @@ impl<P: Copy + PartialEq> Queue<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
