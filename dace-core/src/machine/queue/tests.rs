@@ -245,3 +245,13 @@ fn a_clock_that_goes_back_takes_no_offer_from_a_waiter_that_comes_for_it() {
     let left = bench.queue.leave(at(0), bench.tickets[0]).unwrap();
     assert_eq!((left.place, left.waited), (Some(Want::Permit(7)), Duration::ZERO));
 }
+
+#[test]
+fn a_clock_that_goes_back_keeps_no_place_for_a_waiter_that_nobody_polls() {
+    let mut bench = Bench::new(&[Want::Any; 2]);
+    assert!(bench.offer(at(1_000_000)));
+    assert_eq!(bench.queue.on_lapse(at(5)), Some((Want::Permit(7), at(5))));
+    assert!(bench.offer(at(5)));
+    assert_eq!(bench.queue.on_lapse(at(14)), None, "the next has its whole time");
+    assert_eq!(bench.queue.on_lapse(at(15)), Some((Want::Permit(7), at(15))));
+}
