@@ -437,3 +437,6 @@ fn is_too_much(counts: Counts, rules: &CircuitRules) -> bool {
         (u64::from(counts.failures), u64::from(counts.failures) + u64::from(counts.successes));
     all >= u64::from(rules.min_calls) && bad * 1000 >= u64::from(rules.failure_thousandths) * all
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,3 +105,6 @@ fn check_class(policy: &Policy, failed: &Failed) -> Result<(), Why> {
         | Class::Ignored => Err(Why::Class),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,3 +56,6 @@ impl Tokens {
         self.available
     }
 }
+
+#[cfg(test)]
+mod tests;

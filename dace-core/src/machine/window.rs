@@ -84,3 +84,6 @@ impl Window {
 const fn index(second: u64) -> usize {
     (second % BUCKETS as u64) as usize
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,3 +200,6 @@ fn distinct(rng: &mut fastrand::Rng, bound: usize) -> (usize, usize) {
     let b = if b >= a { b + 1 } else { b };
     (a as usize, b as usize)
 }
+
+#[cfg(test)]
+mod tests;
