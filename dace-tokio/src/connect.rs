@@ -34,9 +34,7 @@ pub(crate) async fn connect(
 
 async fn resolve(url: &Url, resolved: &Resolved) -> io::Result<Vec<SocketAddr>> {
     let host = url.host();
-    let given = resolved
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(host));
+    let given = resolved.iter().find(|(name, _)| name.eq_ignore_ascii_case(host));
     if let Some((_, addresses)) = given {
         return Ok(addresses.clone());
     }

@@ -8,4 +8,9 @@
 #[macro_use]
 mod support;
 
+mod crowd;
+mod life;
+mod load;
 mod requests;
+mod stale;
+mod time;

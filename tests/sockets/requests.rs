@@ -4,9 +4,7 @@ use dace::http::{FaultKind, HttpErrorKind};
 use dace::{Adapter, Class, HttpError, RoundRobin, What, Why};
 use dace_wire::{Refusing, Server, Step, keep_alive, ok, send};
 
-use crate::support::{
-    Seen, arrived, assert_all_back, chain, dependency, get, get_root, on, secs,
-};
+use crate::support::{Seen, arrived, assert_all_back, chain, dependency, get, get_root, on, secs};
 
 on_both_adapters! {
     a_get_has_status_headers_and_body_and_the_next_reuses_its_connection

@@ -13,8 +13,7 @@ use futures_util::future::{Either, select};
 
 pub(crate) type Builder<A> =
     dace::DependencyBuilder<<A as Adapter>::Runtime, <A as Adapter>::Backend>;
-pub(crate) type Dependency<A> =
-    dace::Dependency<<A as Adapter>::Runtime, <A as Adapter>::Backend>;
+pub(crate) type Dependency<A> = dace::Dependency<<A as Adapter>::Runtime, <A as Adapter>::Backend>;
 pub(crate) type Error = dace::Error<HttpError>;
 
 /// A test of every scenario on both adapters.
@@ -74,9 +73,7 @@ pub(crate) const fn secs(seconds: u64) -> Duration {
 }
 
 /// A dependency without targets, which retries at once; all else by default.
-pub(crate) fn dependency<A: Adapter>(
-    set: impl FnOnce(Builder<A>) -> Builder<A>,
-) -> Dependency<A> {
+pub(crate) fn dependency<A: Adapter>(set: impl FnOnce(Builder<A>) -> Builder<A>) -> Dependency<A> {
     let builder = Dependency::<A>::builder("test").backoff(Backoff::new().base(Duration::ZERO));
     set(builder).build().expect("the settings are good")
 }

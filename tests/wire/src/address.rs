@@ -18,10 +18,7 @@ impl Refusing {
     /// If there is no loopback port to be had.
     pub fn new() -> Self {
         let (taken, address) = bound();
-        Self {
-            address,
-            _taken: taken,
-        }
+        Self { address, _taken: taken }
     }
 
     /// The URL of its root.
