@@ -1,5 +1,7 @@
 //! Beginnings and ends: spawning, falling back, closing, and what outlives the last handle.
 
+use std::task::Poll;
+
 use dace::http::HttpBackend;
 use dace::{Adapter, Error, Runtime};
 use dace_wire::{Gate, Refusing, Server, Step, keep_alive, ok};
@@ -45,7 +47,8 @@ async fn closing_waits_for_the_calls_under_way_and_takes_no_more<A: Adapter>() {
     let closing = async {
         asked.opened().await;
         let mut close = Box::pin(one.close(dace_wire::PATIENCE));
-        assert!(futures_util::poll!(close.as_mut()).is_pending());
+        let ended = std::future::poll_fn(|cx| Poll::Ready(close.as_mut().poll(cx).is_ready()));
+        assert!(!ended.await, "a call is under way");
         let error = get_root(&one).await.unwrap_err();
         assert!(matches!(error, Error::Closed), "{error:?}");
         go.open();

@@ -19,7 +19,7 @@ pub(crate) type Error = dace::Error<HttpError>;
 /// A test of every scenario on both adapters.
 macro_rules! on_both_adapters {
     ($($scenario:ident)*) => {
-        mod tokio {
+        mod on_tokio {
             $(
                 #[test]
                 fn $scenario() {
@@ -28,7 +28,7 @@ macro_rules! on_both_adapters {
             )*
         }
 
-        mod smol {
+        mod on_smol {
             $(
                 #[test]
                 fn $scenario() {
