@@ -9,7 +9,7 @@ use dace_wire::{Gate, Server, Step, keep_alive, ok, send};
 use futures_util::future::{join, join_all};
 
 use crate::crowd::{Crowd, Hold};
-use crate::support::{Seen, assert_all_back, dependency, get, get_root, on, secs};
+use crate::support::{Seen, assert_all_back, dependency, get, get_root, is_long, on, secs};
 
 on_both_adapters! {
     the_limit_holds_at_the_server_and_the_queue_takes_the_rest
@@ -135,7 +135,7 @@ async fn poll_times<F: Future>(future: F, times: u32) -> bool {
 }
 
 async fn calls_dropped_at_random_points_leave_nothing_behind<A: Adapter>() {
-    let calls: u32 = if std::env::var_os("DACE_LONG").is_some() { 100_000 } else { 2_000 };
+    let calls: u32 = if is_long() { 100_000 } else { 2_000 };
     let servers = [Crowd::start(None), Crowd::start(None)];
     let both = dependency::<A>(|builder| {
         builder
@@ -158,8 +158,9 @@ async fn calls_dropped_at_random_points_leave_nothing_behind<A: Adapter>() {
     assert_all_back(&both);
     let snapshot = both.snapshot();
     let dropped = snapshot.totals.dropped;
-    assert!(dropped > u64::from(calls) / 4, "{dropped} were dropped, {ended} ended");
-    assert!(snapshot.totals.good > u64::from(calls) / 10, "{snapshot:?}");
+    // How far they came depends on the machine; that there are many of each kind does not.
+    assert!(dropped > u64::from(calls) / 20, "{dropped} were dropped, {ended} ended");
+    assert!(snapshot.totals.good > u64::from(calls) / 20, "{snapshot:?}");
     assert!(snapshot.budget_thousandths <= 50_000, "{snapshot}");
     for endpoint in &snapshot.endpoints {
         assert_eq!(endpoint.failures, 0, "impatience is no failure of the server's: {snapshot}");

@@ -57,11 +57,17 @@ pub(crate) fn on_smol(scenario: impl Future<Output = ()>) {
 /// Fails what hangs.
 async fn patiently<A: Adapter>(scenario: impl Future<Output = ()>) {
     let runtime = A::Runtime::default();
-    let patience = runtime.sleep_until(runtime.now().after(6 * PATIENCE));
+    let patience = if is_long() { 60 * PATIENCE } else { 6 * PATIENCE };
+    let patience = runtime.sleep_until(runtime.now().after(patience));
     match select(pin!(scenario), pin!(patience)).await {
         Either::Left(((), _)) => {}
         Either::Right(((), _)) => panic!("the scenario hangs"),
     }
+}
+
+/// Whether the scenarios whose worth is in their length are to be long: with `DACE_LONG=1`.
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("DACE_LONG").is_some_and(|long| long == "1")
 }
 
 pub(crate) const fn ms(millis: u64) -> Duration {
