@@ -316,3 +316,22 @@ fn netlocs_beyond_the_cap_share_one_entry_and_those_with_a_history_stay() {
         assert_eq!(endpoint(&any, "bad:80").circuit, CircuitState::Open);
     });
 }
+
+#[test]
+fn a_dependencys_own_circuit_closes_again_though_its_functions_move_on_to_servers() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").latency(ms(10));
+    let any = dependency(&sim, |builder| {
+        builder.attempt_timeout(secs(1)).retry_attempts(0).breaker(touchy())
+    });
+    let own = || endpoint(&any, "test").circuit;
+    sim.run(async {
+        let hung = any.call(|_| std::future::pending::<Result<(), HttpError>>());
+        hung.await.unwrap_err();
+        assert_eq!(own(), CircuitState::Open, "it hung before any exchange");
+        sim.sleep(secs(12)).await;
+        any.call(|call| get(call, "http://a/")).await.unwrap();
+        assert_eq!(own(), CircuitState::Closed);
+    });
+    assert_all_back(&any);
+}

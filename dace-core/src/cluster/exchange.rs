@@ -17,6 +17,7 @@ use super::endpoint::EndpointId;
 use crate::error::{Reason, Refusal};
 use crate::event::What;
 use crate::http::Sent;
+use crate::machine::circuit::Verdict;
 use crate::machine::queue::{TicketId, Wakes, Want};
 use crate::machine::retry::SHORTEST_ATTEMPT;
 use crate::policy::Policy;
@@ -132,6 +133,7 @@ impl Cluster {
             Admit::Go(grant) => {
                 if moves {
                     self.give_back_charged(now, policy, id, wakes);
+                    self.leave_dependency(now, policy, id, wakes);
                 }
                 self.arrive(now, policy, id, Visit::new(now, endpoint, grant.pass), moves);
                 Ok(None)
@@ -165,6 +167,25 @@ impl Cluster {
         }
         self.table[endpoint].holders -= 1;
         self.give_back_pass(now, policy, endpoint, visit.pass);
+    }
+
+    /// An attempt that leaves the dependency's own entry for a server proves that the function gets
+    /// that far: a probe has succeeded, and does not keep its place for the rest of the attempt.
+    fn leave_dependency(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: AttemptId,
+        wakes: &mut Wakes,
+    ) {
+        let attempt = &self.attempts[id];
+        let (call, Visit { endpoint, pass, .. }) = (attempt.call, attempt.charged);
+        if endpoint == self.own && pass.is_probe() {
+            let circuit = &mut self.table[endpoint].circuit;
+            let passed = Verdict::Success;
+            let transition = circuit.on_result(now, &policy.circuit, &mut self.rng, pass, passed);
+            self.note_transition(now, call, endpoint, transition, wakes);
+        }
     }
 
     fn give_back_charged(
