@@ -18,8 +18,8 @@ use core::time::Duration;
 use super::Field;
 use crate::Instant;
 
-/// The time in which a cost halves: a decay with a time constant of 10 s.
-const HALF_LIFE: f64 = 10e9 * core::f64::consts::LN_2;
+/// Halvings in a nanosecond, for a decay with a time constant of 10 s.
+const HALVINGS: f64 = core::f64::consts::LOG2_E / 10e9;
 
 /// The least that a failure costs.
 pub const PENALTY: Duration = Duration::from_secs(5);
@@ -71,7 +71,7 @@ impl Load {
         self.quiet_since = now;
         let Some(cost) = cost else { return };
         let cost = crate::instant::nanos(cost) as f64;
-        let passed = now.since(self.updated);
+        let passed = nanos_since(now, self.updated);
         self.updated = self.updated.max(now);
         self.ewma =
             if cost >= self.ewma { cost } else { cost + (self.ewma - cost) * decay(passed) };
@@ -95,7 +95,7 @@ impl Load {
     }
 
     fn decayed(&self, now: Instant) -> f64 {
-        self.ewma.max(0.0) * decay(now.since(self.updated))
+        self.ewma.max(0.0) * decay(nanos_since(now, self.updated))
     }
 
     /// What one more operation would cost, in nanoseconds times operations. No result yet costs
@@ -106,7 +106,7 @@ impl Load {
         }
         let mut cost = self.decayed(now);
         if open > 0 {
-            cost = cost.max(now.since(self.quiet_since).as_nanos() as f64);
+            cost = cost.max(nanos_since(now, self.quiet_since) as f64);
         }
         cost * (f64::from(open) + 1.0) / self.share(now)
     }
@@ -121,9 +121,13 @@ impl Load {
     }
 }
 
-/// What is left of 1 after so long.
-fn decay(passed: Duration) -> f64 {
-    let halvings = crate::instant::nanos(passed) as f64 / HALF_LIFE;
+fn nanos_since(now: Instant, earlier: Instant) -> u64 {
+    now.as_nanos().saturating_sub(earlier.as_nanos())
+}
+
+/// What is left of 1 after so many nanoseconds.
+fn decay(passed: u64) -> f64 {
+    let halvings = passed as f64 * HALVINGS;
     if halvings >= 64.0 {
         return 0.0;
     }
