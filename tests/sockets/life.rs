@@ -8,7 +8,7 @@ use dace_wire::{Gate, Refusing, Server, Step, keep_alive, ok};
 use futures_util::future::join;
 
 use crate::crowd::Crowd;
-use crate::support::{assert_all_back, dependency, get, get_root, ms, on, timed};
+use crate::support::{assert_all_back, dependency, get, get_root, ms, on, secs, timed};
 
 on_both_adapters! {
     a_fallback_stands_in_for_a_server_that_refuses
@@ -91,7 +91,9 @@ async fn no_connection_outlives_the_last_handle<A: Adapter>() {
     assert_eq!(get_root(&other).await.unwrap(), "/");
     assert_eq!(server.connections(), connections, "clones share them");
     drop(other);
-    server.all_closed();
+    // At once, and not because it lay idle for too long.
+    let ((), took) = timed::<A, _>(async { server.all_closed() }).await;
+    assert!(took < secs(2), "{took:?}");
 }
 
 /// A call on any runtime and backend, as a future that a task can be made of.
