@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use dace::http::HttpBackend;
 use dace::{Adapter, Error, Runtime};
-use dace_wire::{Gate, Refusing, Server, Step, keep_alive, ok};
+use dace_wire::{Gate, Refusing, Server, Step, ok};
 use futures_util::future::join;
 
 use crate::crowd::Crowd;
@@ -143,13 +143,13 @@ fn a_generic_call_is_spawned_on_a_runtime_of_many_threads() {
 
 #[test]
 fn no_task_outlives_the_last_handle() {
-    let server = Server::start([keep_alive(&["one"]), keep_alive(&["one"])]);
+    let server = Crowd::start(None);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let one = on::<dace::tokio::Tokio>(&server, |builder| builder);
+        let one = dependency::<dace::tokio::Tokio>(|builder| builder.targets([server.url()]));
         let (a, b) = join(get_root(&one), get_root(&one)).await;
-        assert_eq!((a.unwrap(), b.unwrap()), ("one".into(), "one".into()));
+        assert_eq!((a.unwrap(), b.unwrap()), ("/".into(), "/".into()));
         let alive = || runtime.metrics().num_alive_tasks();
         assert!(alive() > 0, "a task drives each connection");
         drop(one);
