@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use dace_wire::Gate;
+use dace_wire::{Gate, PATIENCE};
 
 /// A server that answers `200` with the request's path as its body.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Crowd {
         self.state.connections.load(Ordering::SeqCst)
     }
 
-    /// Blocks until the clients have closed every connection.
+    /// Blocks until the clients have closed every connection, or said nothing for too long.
     pub(crate) fn all_closed(mut self) {
         self.end(false);
     }
@@ -124,6 +124,7 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
 fn serve(socket: TcpStream, state: &State) {
     let own = socket.peer_addr().ok();
     let _ = socket.set_nodelay(true);
+    let _ = socket.set_read_timeout(Some(PATIENCE));
     let mut reader = BufReader::new(&socket);
     while let Some(path) = read_request(&mut reader) {
         let open = state.open.fetch_add(1, Ordering::SeqCst) + 1;
