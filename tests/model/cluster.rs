@@ -622,9 +622,8 @@ impl Bench {
 
     fn is_recovered(&self) -> bool {
         let snapshot = self.dependency.snapshot();
-        let listed = |host: &str| {
-            host == "test" || self.listed.iter().any(|index| HOSTS[*index] == host)
-        };
+        let listed =
+            |host: &str| host == "test" || self.listed.iter().any(|index| HOSTS[*index] == host);
         snapshot
             .endpoints
             .iter()
