@@ -540,7 +540,7 @@ impl Bench {
             assert!(endpoint.connections <= pool, "{snapshot}");
             assert!(endpoint.probes <= probes as usize, "{snapshot}");
         }
-        assert!(snapshot.queued <= queue + snapshot.attempts, "{snapshot}");
+        assert!(snapshot.queued <= queue + 2 * snapshot.attempts, "{snapshot}");
         assert!(snapshot.budget_thousandths <= u64::from(banked) * 1000, "{snapshot}");
         let begun = self.live.iter().filter(|live| live.deadline.is_some()).count();
         assert!(snapshot.calls as usize <= begun, "{snapshot}");
