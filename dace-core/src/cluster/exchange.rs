@@ -17,6 +17,7 @@ use super::endpoint::EndpointId;
 use crate::error::{Reason, Refusal};
 use crate::event::What;
 use crate::http::Sent;
+use crate::machine::circuit::Verdict;
 use crate::machine::queue::{TicketId, Wakes, Want};
 use crate::machine::retry::SHORTEST_ATTEMPT;
 use crate::policy::Policy;
@@ -130,6 +131,7 @@ impl Cluster {
         match self.admit_at(now, policy, &ask, endpoint, None, wakes) {
             Admit::Go(grant) => {
                 if moves {
+                    self.pass_own_probe(now, policy, id, wakes);
                     self.give_back_charged(now, policy, id, wakes);
                 }
                 self.arrive(now, policy, id, Visit::new(now, endpoint, grant.pass), moves);
@@ -164,6 +166,20 @@ impl Cluster {
         }
         self.table[endpoint].holders -= 1;
         self.give_back_pass(now, policy, endpoint, visit.pass);
+    }
+
+    /// The dependency's own circuit is there for functions that make no exchange: a probe that came
+    /// as far as its first one has succeeded. Else it would be half-open for as long as every attempt
+    /// makes one.
+    fn pass_own_probe(&mut self, now: Instant, policy: &Policy, id: AttemptId, wakes: &mut Wakes) {
+        let Attempt { call, charged, .. } = self.attempts[id];
+        if charged.endpoint != self.own || !charged.pass.is_probe() {
+            return;
+        }
+        let circuit = &mut self.table[self.own].circuit;
+        let (rules, pass) = (&policy.circuit, charged.pass);
+        let transition = circuit.on_result(now, rules, &mut self.rng, pass, Verdict::Success);
+        self.note_transition(now, call, self.own, transition, wakes);
     }
 
     fn give_back_charged(
