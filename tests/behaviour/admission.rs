@@ -219,3 +219,36 @@ fn a_closed_dependency_refuses_new_calls_and_waits_for_those_under_way() {
         assert_eq!(under_way.await.unwrap(), "ok");
     });
 }
+
+#[test]
+fn a_waiter_that_looks_after_its_offer_lapsed_unseen_is_not_overtaken() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").latency(ms(16));
+    let a = dependency(&sim, |builder| {
+        builder.targets(["http://a:80"]).max_open_per_netloc(1).queue(10)
+    });
+    let world = sim.clone();
+    let order = Rc::new(RefCell::new(Vec::new()));
+    sim.run(async {
+        let call = |name| {
+            let (a, order) = (a.clone(), order.clone());
+            world.spawn(async move {
+                get_root(&a).await.unwrap();
+                order.borrow_mut().push(name);
+            })
+        };
+        let first = call("first");
+        world.sleep(ms(1)).await;
+        // Polled once, and then never again.
+        let mut dead = Box::pin(a.call(|call| get(call, "/")));
+        assert!(dead.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let second = call("second");
+        world.sleep(ms(14)).await;
+        let third = call("third");
+        first.await;
+        second.await;
+        third.await;
+    });
+    assert_eq!(*order.borrow(), ["first", "second", "third"]);
+    assert_all_back(&a);
+}

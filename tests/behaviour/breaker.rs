@@ -280,3 +280,18 @@ fn circuits_can_be_forced_by_hand_and_set_free_again() {
         assert!(a.circuit("b:80").is_none());
     });
 }
+
+#[test]
+fn a_function_that_failed_before_its_exchanges_is_not_throttled_for_ever_after() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").latency(ms(10));
+    let a = dependency(&sim, |builder| builder.breaker(touchy()).retry_attempts(0));
+    let broken = a.call(|_| std::future::ready(Err::<(), _>(std::io::Error::other("no disk"))));
+    sim.run(broken).unwrap_err();
+    sim.advance(secs(13));
+    let whole = || a.call(|call| get(call, "http://a:80/"));
+    assert!(sim.run(whole()).is_ok(), "the probe");
+    let results = sim.run(async { futures_util::future::join_all((0..5).map(|_| whole())).await });
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_all_back(&a);
+}

@@ -3,7 +3,10 @@
 //! Each module states what is random and what must hold. `DACE_CASES` is the number of cases, 256
 //! unless given. A case that failed once is kept as a test of its own, written out.
 
+mod circuit;
 mod cluster;
+mod queue;
+mod tokens;
 
 use proptest::test_runner::Config;
 

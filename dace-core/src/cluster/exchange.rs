@@ -67,7 +67,6 @@ impl Cluster {
     }
 
     /// Asks for an exchange, again if it waited: `ticket` is its place in the queue.
-    #[expect(clippy::too_many_arguments, reason = "one step, all of it needed")]
     pub(crate) fn begin_exchange(
         &mut self,
         now: Instant,
@@ -132,8 +131,8 @@ impl Cluster {
         match self.admit_at(now, policy, &ask, endpoint, None, wakes) {
             Admit::Go(grant) => {
                 if moves {
+                    self.pass_own_probe(now, policy, id, wakes);
                     self.give_back_charged(now, policy, id, wakes);
-                    self.leave_dependency(now, policy, id, wakes);
                 }
                 self.arrive(now, policy, id, Visit::new(now, endpoint, grant.pass), moves);
                 Ok(None)
@@ -169,23 +168,18 @@ impl Cluster {
         self.give_back_pass(now, policy, endpoint, visit.pass);
     }
 
-    /// An attempt that leaves the dependency's own entry for a server proves that the function gets
-    /// that far: a probe has succeeded, and does not keep its place for the rest of the attempt.
-    fn leave_dependency(
-        &mut self,
-        now: Instant,
-        policy: &Policy,
-        id: AttemptId,
-        wakes: &mut Wakes,
-    ) {
-        let attempt = &self.attempts[id];
-        let (call, Visit { endpoint, pass, .. }) = (attempt.call, attempt.charged);
-        if endpoint == self.own && pass.is_probe() {
-            let circuit = &mut self.table[endpoint].circuit;
-            let passed = Verdict::Success;
-            let transition = circuit.on_result(now, &policy.circuit, &mut self.rng, pass, passed);
-            self.note_transition(now, call, endpoint, transition, wakes);
+    /// The dependency's own circuit is there for functions that make no exchange: a probe that came
+    /// as far as its first one has succeeded. Else it would be half-open for as long as every attempt
+    /// makes one.
+    fn pass_own_probe(&mut self, now: Instant, policy: &Policy, id: AttemptId, wakes: &mut Wakes) {
+        let Attempt { call, charged, .. } = self.attempts[id];
+        if charged.endpoint != self.own || !charged.pass.is_probe() {
+            return;
         }
+        let circuit = &mut self.table[self.own].circuit;
+        let (rules, pass) = (&policy.circuit, charged.pass);
+        let transition = circuit.on_result(now, rules, &mut self.rng, pass, Verdict::Success);
+        self.note_transition(now, call, self.own, transition, wakes);
     }
 
     fn give_back_charged(

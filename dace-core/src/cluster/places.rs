@@ -88,8 +88,11 @@ impl Cluster {
         if self.queue.is_empty() {
             return None;
         }
-        self.pass_on_lapsed(now, policy, wakes);
+        // What is kept for it comes first, though its time be over: those behind it were not asked yet.
         let mut kept = ticket.and_then(|ticket| self.queue.on_poll(ticket, waker));
+        while kept.is_none() && self.pass_on_lapsed(now, policy, wakes) {
+            kept = ticket.and_then(|ticket| self.queue.on_poll(ticket, waker));
+        }
         if kept.is_none() {
             for index in 0..self.targets.list.len() {
                 let id = self.targets.list[index].endpoint;
@@ -106,12 +109,14 @@ impl Cluster {
         kept
     }
 
-    /// Passes on the places of those who did not come for them.
-    fn pass_on_lapsed(&mut self, now: Instant, policy: &Policy, wakes: &mut Wakes) {
-        while let Some((place, lapsed)) = self.queue.on_lapse(now) {
-            self.withdraw(place);
-            self.offer_on(lapsed, policy, place, wakes);
-        }
+    /// Passes on the place of one who did not come for it. `false` if there is none.
+    fn pass_on_lapsed(&mut self, now: Instant, policy: &Policy, wakes: &mut Wakes) -> bool {
+        let Some((place, lapsed)) = self.queue.on_lapse(now) else {
+            return false;
+        };
+        self.withdraw(place);
+        self.offer_on(lapsed, policy, place, wakes);
+        true
     }
 
     /// A new waiter.

@@ -235,7 +235,9 @@ impl<P: Copy + PartialEq> Queue<P> {
         let (Some(first), Some(ticket)) = (first, self.tickets.get(id)) else {
             return now;
         };
-        let ahead = u32::try_from(ticket.arrival - first.arrival).unwrap_or(u32::MAX);
+        // Arrivals count those who left in between as well.
+        let arrived = ticket.arrival - first.arrival;
+        let ahead = u32::try_from(arrived.min(self.tickets.len() as u64 - 1)).unwrap_or(u32::MAX);
         now.after(OFFER.saturating_mul(ahead.saturating_add(1)))
     }
 

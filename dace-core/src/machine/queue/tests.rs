@@ -255,3 +255,12 @@ fn a_clock_that_goes_back_keeps_no_place_for_a_waiter_that_nobody_polls() {
     assert_eq!(bench.queue.on_lapse(at(14)), None, "the next has its whole time");
     assert_eq!(bench.queue.on_lapse(at(15)), Some((Want::Permit(7), at(15))));
 }
+
+#[test]
+fn those_who_left_in_between_make_nobody_look_later() {
+    let mut bench = Bench::new(&[Want::Any; 100]);
+    for number in 1..99 {
+        let _ = bench.leave(at(0), number);
+    }
+    assert_eq!(bench.queue.look_again(at(0), bench.tickets[99]), at(20));
+}
