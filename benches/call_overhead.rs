@@ -1,90 +1,224 @@
-//! What a call costs beside the function that it wraps: dace next to tower + failsafe, in one run.
+//! What a call costs around a future that is ready at once, beside its peers in the same run.
 //!
-//!     cargo bench --bench call_overhead             (a minute)
-//!     cargo bench --bench call_overhead -- --quick  (some seconds)
-//!     cargo bench --bench call_overhead -- --json
-//!     cargo bench --bench call_overhead -- --only dace      (rows whose name has it)
+//! ```text
+//! cargo bench --bench call_overhead                # some 20 s, a Markdown table
+//! cargo bench --bench call_overhead -- --quick     # some 3 s
+//! cargo bench --bench call_overhead -- --json
+//! ```
 //!
-//! The wrapped function is ready at once. Both sides have a timeout, retries with a budget, a limit
-//! of open operations and a circuit breaker; dace balances over three targets as well. Rounds are
-//! interleaved, so that a busy machine disturbs all alike; the table has the median of the rounds, and
-//! what matters are the ratios.
+//! Subjects: **dace** with everything on (three targets by peak-EWMA, both timeouts, retries with a
+//! budget, a limit, breakers); **tower** (timeout, retry with a budget, concurrency limit) with
+//! **failsafe**'s breaker, which has no balancer; and a **floor**, the least that a limit, a breaker,
+//! a balancer over three and a lazy timer can cost, in a few atomics. Nothing is logged or observed;
+//! the limit is 2^20 and retries do not wait.
+//!
+//! All subjects of a row take turns in short samples, so that whatever else the machine does hits all
+//! of them alike: read the ratios. The median is the figure, the minimum says how quiet the machine
+//! was. Allocations are counted on the calling thread, in a run of their own.
 
-use std::alloc::System;
+use std::fmt::Write as _;
 use std::future::{Future, Ready, poll_fn, ready};
 use std::hint::black_box;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant as Clock};
+use std::thread;
+use std::time::Duration;
 
-use dace::{Backoff, Breaker, Dependency, Instant, NoHttp, Runtime};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use dace::{Backoff, Breaker, Budget, Class, Classify, Dependency, Instant, NoHttp, Runtime};
+use failsafe::failure_policy::{ConsecutiveFailures, OrElse, SuccessRateOverTimeWindow};
+use failsafe::futures::CircuitBreaker as _;
+use failsafe::{FailurePolicy as _, StateMachine, backoff, failure_policy};
+use tower::limit::ConcurrencyLimit;
+use tower::retry::Retry;
 use tower::retry::budget::{Budget as _, TpsBudget};
-use tower::{Service, ServiceExt};
+use tower::timeout::Timeout;
+use tower::{Service, ServiceBuilder};
 
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+const LIMIT: u32 = 1 << 20;
+const TIMEOUT: Duration = Duration::from_secs(5);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+const RETRIES: u32 = 3;
+/// Calls in one sample.
+const CALLS: u64 = 5_000;
 
-/// tokio's timers on the clock that tokio uses.
-#[derive(Clone, Debug)]
-struct BenchRuntime {
-    epoch: Clock,
-}
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    let rounds = match () {
+        // `cargo test --benches` runs it too, to see that it works.
+        () if !has("--bench") => 1,
+        () if has("--quick") => 31,
+        () => 301,
+    };
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime without a thread of its own");
+    let _entered = tokio.enter();
 
-#[expect(clippy::disallowed_methods, reason = "this is the clock of the bench")]
-fn clock() -> Clock {
-    Clock::now()
-}
-
-impl Runtime for BenchRuntime {
-    type Lock<T: Send + 'static> = Mutex<T>;
-    type Sleep = tokio::time::Sleep;
-
-    fn now(&self) -> Instant {
-        Instant::from_nanos(clock().duration_since(self.epoch).as_nanos() as u64)
+    let mut rows = [
+        happy_path(3),
+        rejected(),
+        second_attempt_succeeds(),
+        two_threads(tokio.handle()),
+        happy_path(1_000),
+    ];
+    for row in &mut rows {
+        row.measure(rounds);
     }
-
-    fn sleep_until(&self, deadline: Instant) -> tokio::time::Sleep {
-        let at = self.epoch + Duration::from_nanos(deadline.as_nanos());
-        tokio::time::sleep_until(at.into())
-    }
-
-    fn seed(&self) -> u64 {
-        7
-    }
-}
-
-type Bench = Dependency<BenchRuntime, NoHttp>;
-
-fn dependency(targets: usize) -> Bench {
-    with_breaker(targets, Breaker::new())
-}
-
-fn with_breaker(targets: usize, breaker: Breaker) -> Bench {
-    Dependency::builder("bench")
-        .breaker(breaker)
-        .targets((0..targets).map(|n| format!("http://10.0.{}.{}", n / 250, n % 250)))
-        .timeout(Duration::from_secs(5))
-        .retry_attempts(3)
-        .max_open_per_netloc(1 << 20)
-        .backoff(Backoff::new().base(Duration::ZERO))
-        .build_with(BenchRuntime { epoch: clock() }, NoHttp)
-        .expect("the settings are good")
-}
-
-/// Runs a future that never has to wait for anybody else.
-fn finish<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let mut cx = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return output;
-        }
+    if has("--json") {
+        println!("{}", json(&rows));
+    } else {
+        println!("{}", table(&rows));
     }
 }
 
-#[derive(Debug)]
+// Rows.
+
+fn happy_path(targets: usize) -> Row {
+    let dace = dace(targets, |builder| builder);
+    let mut tower = tower(breaker(5, 0.8), succeed);
+    let floor = Floor::new();
+    Row::new(match targets {
+        3 => "success at once",
+        _ => "the same, dace with 1,000 targets",
+    })
+    .subject("dace", move || {
+        now_or_never(dace.call(|_| ready(Ok::<_, Failed>(1)))).expect("success")
+    })
+    .subject("tower + failsafe", move || {
+        tower.call(true).expect("success")
+    })
+    .subject("floor", move || {
+        now_or_never(floor.call(|_| ready(Ok::<_, Failed>(1)))).expect("success")
+    })
+}
+
+fn rejected() -> Row {
+    let dace = dace(3, |builder| builder);
+    for number in 0..3 {
+        let circuit = dace.circuit(&format!("server-{number}:80"));
+        circuit.expect("the netloc is known").force_open();
+    }
+    let mut tower = tower(breaker(1, 0.8), |works| {
+        ready(if works { Ok(1) } else { Err(Failed) })
+    });
+    tower.call(false).expect_err("the failure that opens it");
+    let floor = Floor::new();
+    for endpoint in &floor.endpoints {
+        endpoint.open_until.store(u64::MAX, Ordering::Relaxed);
+    }
+    Row::new("rejected by open circuits")
+        .subject("dace", move || {
+            now_or_never(dace.call(|_| ready(Ok::<_, Failed>(1)))).map_or_else(
+                |error| u64::from(error.is_rejected()),
+                |_| unreachable!("the circuits are open"),
+            )
+        })
+        .subject("tower + failsafe", move || {
+            tower
+                .call(true)
+                .map_or_else(|_| 1, |_| unreachable!("the circuit is open"))
+        })
+        .subject("floor", move || {
+            now_or_never(floor.call(|_| ready(Ok::<_, Failed>(1))))
+                .map_or_else(|_| 1, |_| unreachable!("the circuits are open"))
+        })
+}
+
+fn second_attempt_succeeds() -> Row {
+    // Every other result is a failure, for ever: count them, and never trip or run out.
+    let never = Breaker::new()
+        .consecutive_failures(u32::MAX)
+        .min_calls(u32::MAX);
+    let dace = dace(3, |builder| {
+        builder
+            .breaker(never)
+            .budget(Budget::new().banked(u32::MAX))
+    });
+    let mut tower = tower(breaker(u32::MAX, 0.0), |first| {
+        ready(if first { Err(Failed) } else { Ok(1) })
+    });
+    let floor = Floor::new();
+    Row::new("first attempt fails, second succeeds")
+        .subject("dace", move || {
+            now_or_never(dace.call(|call| {
+                ready(match call.attempt() {
+                    1 => Err(Failed),
+                    _ => Ok(1),
+                })
+            }))
+            .expect("success")
+        })
+        .subject("tower + failsafe", move || {
+            tower.call(true).expect("success")
+        })
+        .subject("floor", move || {
+            now_or_never(floor.call(|attempt| {
+                ready(match attempt {
+                    1 => Err(Failed),
+                    _ => Ok(1),
+                })
+            }))
+            .expect("success")
+        })
+}
+
+fn two_threads(tokio: &tokio::runtime::Handle) -> Row {
+    let dace = dace(3, |builder| builder);
+    let tower = tower(breaker(5, 0.8), succeed);
+    let floor = Arc::new(Floor::new());
+    Row::new("success at once, 2 threads on shared state")
+        .shared(
+            "dace",
+            tokio,
+            move || dace.clone(),
+            |dace| now_or_never(dace.call(|_| ready(Ok::<_, Failed>(1)))).expect("success"),
+        )
+        .shared(
+            "tower + failsafe",
+            tokio,
+            move || tower.clone(),
+            |tower| tower.call(true).expect("success"),
+        )
+        .shared(
+            "floor",
+            tokio,
+            move || floor.clone(),
+            |floor| now_or_never(floor.call(|_| ready(Ok::<_, Failed>(1)))).expect("success"),
+        )
+}
+
+/// The size of each subject's future around one of 16 bytes, tokio's timer inside.
+fn sizes() -> [(&'static str, usize); 3] {
+    let dace = dace(3, |builder| builder);
+    let mut tower = tower(breaker(5, 0.8), |_| Sixteen([0; 2]));
+    now_or_never(poll_fn(|cx| tower.0.poll_ready(cx))).expect("a permit");
+    let floor = Floor::new();
+    assert_eq!(size_of::<Sixteen>(), 16);
+    [
+        ("dace", size_of_val(&dace.call(|_| Sixteen([0; 2])))),
+        ("tower + failsafe", size_of_val(&tower.0.call(true))),
+        ("floor", size_of_val(&floor.call(|_| Sixteen([0; 2])))),
+    ]
+}
+
+/// A future of 16 bytes.
+struct Sixteen([u64; 2]);
+
+impl Future for Sixteen {
+    type Output = Result<u64, Failed>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(self.0[0]))
+    }
+}
+
+// Subjects.
+
+#[derive(Clone, Copy, Debug)]
 struct Failed;
 
 impl std::fmt::Display for Failed {
@@ -94,328 +228,463 @@ impl std::fmt::Display for Failed {
 }
 
 impl std::error::Error for Failed {}
-impl dace::Classify for Failed {}
 
-/// tower's retry policy with its budget, as its users write it.
-#[derive(Clone)]
-struct Retries {
-    budget: Arc<TpsBudget>,
-    left: u32,
+impl Classify for Failed {
+    fn class(&self) -> Class {
+        Class::Transient
+    }
 }
 
-impl<T> tower::retry::Policy<u32, T, tower::BoxError> for Retries {
+/// The clock that tokio and failsafe read too.
+#[expect(clippy::disallowed_methods, reason = "a bench has to look at a clock")]
+fn clock() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// tokio's timer, and the clock under it.
+struct Tokio {
+    epoch: std::time::Instant,
+}
+
+impl Runtime for Tokio {
+    type Lock<T: Send + 'static> = Mutex<T>;
+    type Sleep = tokio::time::Sleep;
+
+    fn now(&self) -> Instant {
+        let since = clock().duration_since(self.epoch);
+        Instant::from_nanos(since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos()))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> tokio::time::Sleep {
+        let deadline = self.epoch + deadline.since(Instant::EPOCH);
+        tokio::time::sleep_until(deadline.into())
+    }
+
+    fn seed(&self) -> u64 {
+        7
+    }
+}
+
+type Builder = dace::DependencyBuilder<Tokio, NoHttp>;
+
+fn dace(targets: usize, adjust: impl FnOnce(Builder) -> Builder) -> Dependency<Tokio, NoHttp> {
+    let targets: Vec<String> = (0..targets)
+        .map(|number| format!("http://server-{number}:80"))
+        .collect();
+    let builder = Dependency::builder("servers")
+        .targets(targets)
+        .timeout(TIMEOUT)
+        .attempt_timeout(ATTEMPT_TIMEOUT)
+        .retry_attempts(RETRIES)
+        .backoff(Backoff::new().base(Duration::ZERO))
+        .max_open_per_netloc(LIMIT);
+    let runtime = Tokio { epoch: clock() };
+    adjust(builder)
+        .build_with(runtime, NoHttp)
+        .expect("the settings are right")
+}
+
+type Rate = SuccessRateOverTimeWindow<backoff::Constant>;
+type Policy = OrElse<Rate, ConsecutiveFailures<backoff::Constant>>;
+type FailsafeBreaker = StateMachine<Policy, ()>;
+
+/// failsafe's breaker: by success rate over ten seconds, or by failures in a row.
+fn breaker(failures: u32, success_rate: f64) -> FailsafeBreaker {
+    let hour = || backoff::constant(Duration::from_secs(3600));
+    let window = Duration::from_secs(10);
+    let rate = failure_policy::success_rate_over_time_window(success_rate, 20, window, hour());
+    let either = rate.or_else(failure_policy::consecutive_failures(failures, hour()));
+    failsafe::Config::new().failure_policy(either).build()
+}
+
+/// The service at the bottom: the request says whether this is the first attempt.
+#[derive(Clone)]
+struct Guarded<F> {
+    breaker: FailsafeBreaker,
+    function: F,
+}
+
+impl<F, Fut> Service<bool> for Guarded<F>
+where
+    F: FnMut(bool) -> Fut,
+    Fut: Future<Output = Result<u64, Failed>>,
+{
+    type Response = u64;
+    type Error = failsafe::Error<Failed>;
+    type Future = failsafe::futures::ResponseFuture<Fut, Policy, (), failsafe::Any>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, first: bool) -> Self::Future {
+        self.breaker.call((self.function)(first))
+    }
+}
+
+/// Retries at once, as long as there are attempts left and the budget pays.
+#[derive(Clone)]
+struct Again {
+    left: u32,
+    budget: Arc<TpsBudget>,
+}
+
+impl tower::retry::Policy<bool, u64, failsafe::Error<Failed>> for Again {
     type Future = Ready<()>;
 
-    fn retry(&mut self, _: &mut u32, result: &mut Result<T, tower::BoxError>) -> Option<Ready<()>> {
+    fn retry(
+        &mut self,
+        first: &mut bool,
+        result: &mut Result<u64, failsafe::Error<Failed>>,
+    ) -> Option<Ready<()>> {
         match result {
             Ok(_) => {
                 self.budget.deposit();
                 None
             }
-            Err(_) if self.left > 0 && self.budget.withdraw() => {
+            Err(failsafe::Error::Rejected) => None,
+            Err(failsafe::Error::Inner(Failed)) => {
+                if self.left == 0 || !self.budget.withdraw() {
+                    return None;
+                }
                 self.left -= 1;
+                *first = false;
                 Some(ready(()))
             }
-            Err(_) => None,
         }
     }
 
-    fn clone_request(&mut self, request: &u32) -> Option<u32> {
-        Some(*request)
+    fn clone_request(&mut self, first: &bool) -> Option<bool> {
+        Some(*first)
     }
 }
 
-/// A service behind failsafe's breaker.
-struct Broken<S, P> {
-    inner: S,
-    breaker: failsafe::StateMachine<P, ()>,
-}
+type Stack<F> = Timeout<Retry<Again, ConcurrencyLimit<Guarded<F>>>>;
 
-/// Clones share the breaker, whatever its policy.
-impl<S: Clone, P> Clone for Broken<S, P> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), breaker: self.breaker.clone() }
-    }
-}
+/// A service, and how it is called: one handle a thread, which is the cheapest way.
+#[derive(Clone)]
+struct Tower<F>(Stack<F>);
 
-impl<S, P> Service<u32> for Broken<S, P>
+fn tower<F, Fut>(breaker: FailsafeBreaker, function: F) -> Tower<F>
 where
-    S: Service<u32, Response = u32, Error = Failed>,
-    P: failsafe::FailurePolicy,
-    S::Future: Unpin,
+    F: FnMut(bool) -> Fut + Clone,
+    Fut: Future<Output = Result<u64, Failed>>,
 {
-    type Response = u32;
-    type Error = tower::BoxError;
-    type Future = Breaking<S::Future, P>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), tower::BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: u32) -> Self::Future {
-        let permitted = self.breaker.is_call_permitted();
-        let inner = permitted.then(|| self.inner.call(request));
-        Breaking { inner, breaker: self.breaker.clone() }
-    }
+    let again = Again {
+        left: RETRIES,
+        // A deposit pays for a retry, so that it never runs out.
+        budget: Arc::new(TpsBudget::new(Duration::from_secs(10), 10, 1.0)),
+    };
+    let stack = ServiceBuilder::new()
+        .timeout(TIMEOUT)
+        .retry(again)
+        .concurrency_limit(LIMIT as usize)
+        .service(Guarded { breaker, function });
+    Tower(stack)
 }
 
-struct Breaking<F, P> {
-    inner: Option<F>,
-    breaker: failsafe::StateMachine<P, ()>,
-}
-
-impl<F, P> Future for Breaking<F, P>
+impl<F, Fut> Tower<F>
 where
-    F: Future<Output = Result<u32, Failed>> + Unpin,
-    P: failsafe::FailurePolicy,
+    F: FnMut(bool) -> Fut + Clone,
+    Fut: Future<Output = Result<u64, Failed>>,
 {
-    type Output = Result<u32, tower::BoxError>;
+    fn call(&mut self, first: bool) -> Result<u64, tower::BoxError> {
+        now_or_never(poll_fn(|cx| self.0.poll_ready(cx)))?;
+        now_or_never(self.0.call(first))
+    }
+}
 
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(Err("open".into())) };
-        let result = std::task::ready!(std::pin::Pin::new(inner).poll(cx));
-        match result {
-            Ok(value) => {
-                self.breaker.on_success();
-                Poll::Ready(Ok(value))
-            }
-            Err(error) => {
-                self.breaker.on_error();
-                Poll::Ready(Err(error.into()))
-            }
+fn succeed(_: bool) -> Ready<Result<u64, Failed>> {
+    ready(Ok(1))
+}
+
+/// The least that the same can cost: no events, no budget, no fairness, no exact window.
+struct Floor {
+    endpoints: [Endpoint; 3],
+    permits: AtomicU32,
+    random: AtomicU64,
+    epoch: std::time::Instant,
+}
+
+#[derive(Default)]
+struct Endpoint {
+    open: AtomicU32,
+    failures: AtomicU32,
+    /// Nanoseconds.
+    latency: AtomicU64,
+    /// Nanoseconds since the epoch.
+    open_until: AtomicU64,
+}
+
+impl Floor {
+    fn new() -> Self {
+        Self {
+            endpoints: Default::default(),
+            permits: AtomicU32::new(LIMIT),
+            random: AtomicU64::new(7),
+            epoch: clock(),
         }
     }
+
+    fn now(&self) -> u64 {
+        clock().duration_since(self.epoch).as_nanos() as u64
+    }
+
+    async fn call<Fut>(&self, mut function: impl FnMut(u32) -> Fut) -> Result<u64, Option<Failed>>
+    where
+        Fut: Future<Output = Result<u64, Failed>>,
+    {
+        let mut now = self.now();
+        let mut attempt = 1;
+        loop {
+            let endpoint = self
+                .pick()
+                .filter(|it| it.open_until.load(Ordering::Acquire) <= now);
+            let Some(endpoint) = endpoint else {
+                return Err(None);
+            };
+            if self.permits.fetch_sub(1, Ordering::AcqRel) == 0 {
+                self.permits.fetch_add(1, Ordering::AcqRel);
+                return Err(None);
+            }
+            endpoint.open.fetch_add(1, Ordering::AcqRel);
+            let result = in_time(function(attempt)).await;
+            let end = self.now();
+            endpoint.open.fetch_sub(1, Ordering::AcqRel);
+            self.permits.fetch_add(1, Ordering::AcqRel);
+            endpoint.latency.store(end - now, Ordering::Release);
+            match result {
+                Ok(value) => {
+                    endpoint.failures.store(0, Ordering::Release);
+                    return Ok(value);
+                }
+                Err(error) => {
+                    if endpoint.failures.fetch_add(1, Ordering::AcqRel) == u32::MAX {
+                        endpoint.open_until.store(u64::MAX, Ordering::Release);
+                    }
+                    if attempt > RETRIES {
+                        return Err(Some(error));
+                    }
+                }
+            }
+            attempt += 1;
+            now = end;
+        }
+    }
+
+    /// The cheaper one of two.
+    fn pick(&self) -> Option<&Endpoint> {
+        let random = self
+            .random
+            .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        let mixed = random.wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        let first = (mixed >> 32) as usize % 3;
+        let second = (first + 1 + (mixed >> 20) as usize % 2) % 3;
+        let cost = |index: usize| {
+            let endpoint = self.endpoints.get(index)?;
+            let open = u64::from(endpoint.open.load(Ordering::Relaxed));
+            Some(endpoint.latency.load(Ordering::Relaxed) * (open + 1))
+        };
+        let cheaper = if cost(second) < cost(first) {
+            second
+        } else {
+            first
+        };
+        self.endpoints.get(cheaper)
+    }
 }
 
-type Inner = fn(u32) -> Ready<Result<u32, Failed>>;
-
-/// Timeout, retries with a budget, limit, breaker: tower with failsafe.
-fn peer(
-    inner: Inner,
-    failures: u32,
-) -> impl Service<u32, Response = u32, Error = tower::BoxError> + Clone {
-    let backoff = failsafe::backoff::constant(Duration::from_secs(10));
-    let policy = failsafe::failure_policy::consecutive_failures(failures, backoff);
-    let breaker = failsafe::Config::new().failure_policy(policy).build();
-    let service = Broken { inner: tower::service_fn(inner), breaker };
-    tower::ServiceBuilder::new()
-        .timeout(Duration::from_secs(5))
-        .retry(Retries {
-            budget: Arc::new(TpsBudget::new(Duration::from_secs(10), 1_000_000, 1.0)),
-            left: 3,
-        })
-        .concurrency_limit(1 << 20)
-        .service(service)
-}
-
-fn ok(n: u32) -> Ready<Result<u32, Failed>> {
-    ready(Ok(n))
-}
-
-fn fail(_: u32) -> Ready<Result<u32, Failed>> {
-    ready(Err(Failed))
-}
-
-/// Fails every other time.
-fn every_other(_: u32) -> Ready<Result<u32, Failed>> {
-    thread_local!(static TURN: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
-    TURN.with(|turn| {
-        turn.set(!turn.get());
-        ready(if turn.get() { Err(Failed) } else { Ok(1) })
+/// A timeout whose timer is made when the future is pending.
+async fn in_time<Fut: Future<Output = Result<u64, Failed>>>(future: Fut) -> Fut::Output {
+    let mut future = pin!(future);
+    let mut sleep = pin!(None);
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = future.as_mut().poll(cx) {
+            return Poll::Ready(result);
+        }
+        if sleep.is_none() {
+            sleep.set(Some(tokio::time::sleep(TIMEOUT)));
+        }
+        match sleep.as_mut().as_pin_mut() {
+            Some(sleep) => sleep.poll(cx).map(|()| Err(Failed)),
+            None => Poll::Pending,
+        }
     })
+    .await
+}
+
+// Measuring.
+
+/// The output of a future that is ready at once.
+fn now_or_never<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("nothing waits here"),
+    }
 }
 
 struct Row {
     name: &'static str,
-    rounds: Vec<f64>,
-    allocations: f64,
-    run: Box<dyn FnMut(u32) -> Duration>,
+    subjects: Vec<Subject>,
+}
+
+struct Subject {
+    name: &'static str,
+    /// Makes so many calls, and says how long that took.
+    run: Box<dyn FnMut(u64) -> Duration>,
+    /// Nanoseconds per call, one for each round.
+    samples: Vec<f64>,
+    /// Per call; `None` where other threads allocate.
+    allocations: Option<f64>,
+    one_thread: bool,
 }
 
 impl Row {
-    /// `act` is one call.
-    fn new(name: &'static str, mut act: impl FnMut() + 'static) -> Self {
-        Self::timed(name, move |calls| {
-            let begin = clock();
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            subjects: Vec::new(),
+        }
+    }
+
+    fn subject(mut self, name: &'static str, mut call: impl FnMut() -> u64 + 'static) -> Self {
+        let run = Box::new(move |calls| {
+            let start = clock();
             for _ in 0..calls {
-                act();
+                black_box(call());
             }
-            begin.elapsed()
-        })
+            start.elapsed()
+        });
+        self.subjects.push(Subject {
+            name,
+            run,
+            samples: Vec::new(),
+            allocations: None,
+            one_thread: true,
+        });
+        self
     }
 
-    fn timed(name: &'static str, run: impl FnMut(u32) -> Duration + 'static) -> Self {
-        Self { name, rounds: Vec::new(), allocations: 0.0, run: Box::new(run) }
-    }
-
-    /// Two threads at once: the time of a call as each of them sees it.
-    fn two_threads<S: Clone + Send + 'static>(
+    /// A subject that two threads call, each through a handle of its own.
+    fn shared<H: Send + 'static>(
+        mut self,
         name: &'static str,
-        shared: S,
-        act: fn(&mut S),
+        tokio: &tokio::runtime::Handle,
+        handle: impl Fn() -> H + 'static,
+        call: impl Fn(&mut H) -> u64 + Send + Clone + 'static,
     ) -> Self {
-        Self::timed(name, move |calls| {
-            let barrier = Arc::new(Barrier::new(2));
-            let threads: Vec<_> = (0..2)
-                .map(|_| {
-                    let (mut shared, barrier) = (shared.clone(), barrier.clone());
-                    let tokio = tokio::runtime::Handle::current();
-                    std::thread::spawn(move || {
-                        let _context = tokio.enter();
+        let tokio = tokio.clone();
+        let run = Box::new(move |calls| {
+            let barrier = Barrier::new(2);
+            thread::scope(|scope| {
+                let threads = [(); 2].map(|()| {
+                    let (barrier, tokio) = (&barrier, &tokio);
+                    let (mut handle, call) = (handle(), call.clone());
+                    scope.spawn(move || {
+                        let _entered = tokio.enter();
                         barrier.wait();
-                        let begin = clock();
+                        let start = clock();
                         for _ in 0..calls {
-                            act(&mut shared);
+                            black_box(call(&mut handle));
                         }
-                        begin.elapsed()
+                        start.elapsed()
                     })
-                })
-                .collect();
-            let times = threads.into_iter().map(|thread| thread.join().expect("no panic"));
-            times.max().unwrap_or_default()
-        })
-    }
-
-    fn median(&self) -> f64 {
-        let mut rounds = self.rounds.clone();
-        rounds.sort_by(f64::total_cmp);
-        rounds[rounds.len() / 2]
-    }
-
-    fn least(&self) -> f64 {
-        self.rounds.iter().copied().fold(f64::INFINITY, f64::min)
-    }
-}
-
-fn one_call(dependency: &Bench) {
-    let result = finish(dependency.call(|_| ready(Ok::<_, Failed>(1u32))));
-    black_box(result).expect("it succeeds");
-}
-
-fn rows() -> Vec<Row> {
-    let mut happy_peer = peer(ok, 5);
-    let mut open_peer = peer(fail, 1);
-    let mut retried_peer = peer(every_other, 1000);
-    let (three, thousand) = (dependency(3), dependency(1000));
-    let open = dependency(1);
-    finish(open.call(|_| ready(Err::<u32, _>(Failed)))).expect_err("it fails");
-    open.circuit("10.0.0.0:80").expect("it is listed").force_open();
-    // Half of the attempts fail in that row: the circuits stay closed all the same, as the peer's.
-    let patient = Breaker::new().consecutive_failures(1000).min_calls(u32::MAX);
-    let retried = with_breaker(3, patient);
-    let waiting = dependency(3);
-    let shared = dependency(3);
-    vec![
-        Row::new("happy path: tower + failsafe", move || {
-            let ready = finish(happy_peer.ready()).expect("it is ready");
-            black_box(finish(ready.call(1))).expect("it succeeds");
-        }),
-        Row::new("happy path: dace, 3 targets", move || one_call(&three)),
-        Row::new("happy path: dace, 1,000 targets", move || one_call(&thousand)),
-        Row::new("waits once: dace", move || {
-            let call = waiting.call(|_| {
-                let mut polled = false;
-                poll_fn(move |_| {
-                    polled = !polled;
-                    if polled { Poll::Pending } else { Poll::Ready(Ok::<_, Failed>(1u32)) }
-                })
-            });
-            black_box(finish(call)).expect("it succeeds");
-        }),
-        Row::new("rejected by an open circuit: tower + failsafe", move || {
-            let ready = finish(open_peer.ready()).expect("it is ready");
-            black_box(finish(ready.call(1))).expect_err("it is rejected");
-        }),
-        Row::new("rejected by an open circuit: dace", move || {
-            let result = finish(open.call(|_| ready(Ok::<_, Failed>(1u32))));
-            black_box(result).expect_err("it is rejected");
-        }),
-        Row::new("first attempt fails: tower + failsafe", move || {
-            let ready = finish(retried_peer.ready()).expect("it is ready");
-            black_box(finish(ready.call(1))).expect("the second attempt succeeds");
-        }),
-        Row::new("first attempt fails: dace", move || {
-            let result = finish(
-                retried
-                    .call(|call| ready(if call.attempt() == 1 { Err(Failed) } else { Ok(1u32) })),
-            );
-            black_box(result).expect("the second attempt succeeds");
-        }),
-        Row::two_threads("two threads: tower + failsafe", peer(ok, 5), |service| {
-            let ready = finish(service.ready()).expect("it is ready");
-            black_box(finish(ready.call(1))).expect("it succeeds");
-        }),
-        Row::two_threads("two threads: dace", shared, |dependency| one_call(dependency)),
-    ]
-}
-
-/// A function's future of 16 bytes.
-fn future_size() -> usize {
-    let dependency = dependency(3);
-    let call = dependency.call(|_| {
-        let state = (1u64, false);
-        poll_fn(move |_| Poll::Ready(Ok::<_, Failed>(black_box(state).0)))
-    });
-    size_of_val(&call)
-}
-
-fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    let (rounds, calls) = if has("--quick") { (5, 20_000) } else { (31, 100_000) };
-    let tokio = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let tokio = tokio.expect("a runtime for the timers");
-    let _context = tokio.enter();
-    let mut rows = rows();
-    if let Some(at) = arguments.iter().position(|argument| argument == "--only") {
-        let wanted = arguments.get(at + 1).map_or("", String::as_str);
-        rows.retain(|row| row.name.contains(wanted));
-    }
-    for row in &mut rows {
-        (row.run)(calls / 10);
-        let region = Region::new(ALLOCATOR);
-        (row.run)(1000);
-        row.allocations = region.change().allocations as f64 / 1000.0;
-    }
-    for _ in 0..rounds {
-        for row in &mut rows {
-            let time = (row.run)(calls);
-            row.rounds.push(time.as_nanos() as f64 / f64::from(calls));
-        }
-    }
-    print(&rows, has("--json"));
-}
-
-fn print(rows: &[Row], json: bool) {
-    if json {
-        let rows: Vec<String> = rows
-            .iter()
-            .map(|row| {
-                let (name, median, least) = (row.name, row.median(), row.least());
-                let allocations = row.allocations.floor();
-                format!(
-                    r#"{{"name":"{name}","median_ns":{median:.1},"least_ns":{least:.1},"allocations":{allocations}}}"#
-                )
+                });
+                let took = threads.map(|thread| thread.join().expect("no panic"));
+                took.iter().sum::<Duration>() / 2
             })
-            .collect();
-        println!(r#"{{"future_bytes":{},"rows":[{}]}}"#, future_size(), rows.join(","));
-        return;
+        });
+        self.subjects.push(Subject {
+            name,
+            run,
+            samples: Vec::new(),
+            allocations: None,
+            one_thread: false,
+        });
+        self
     }
-    println!("| | median ns | least ns | to the peer | allocations |");
-    println!("|---|---:|---:|---:|---:|");
-    let mut peer = f64::NAN;
-    for row in rows {
-        if row.name.contains("tower") {
-            peer = row.median();
+
+    fn measure(&mut self, rounds: usize) {
+        for subject in &mut self.subjects {
+            // The first calls grow what is reused later.
+            (subject.run)(CALLS);
+            if subject.one_thread {
+                let counted = allocation_counter::measure(|| {
+                    (subject.run)(CALLS);
+                });
+                subject.allocations = Some(counted.count_total as f64 / CALLS as f64);
+            }
         }
-        println!(
-            "| {} | {:.0} | {:.0} | {:.2} | {:.0} |",
-            row.name,
-            row.median(),
-            row.least(),
-            row.median() / peer,
-            row.allocations.floor(),
-        );
+        for _ in 0..rounds {
+            for subject in &mut self.subjects {
+                let took = (subject.run)(CALLS);
+                subject.samples.push(took.as_nanos() as f64 / CALLS as f64);
+            }
+        }
+        for subject in &mut self.subjects {
+            subject.samples.sort_by(f64::total_cmp);
+        }
     }
-    println!("\na call's future around a function's future of 16 bytes: {} bytes", future_size());
+}
+
+impl Subject {
+    fn median(&self) -> f64 {
+        self.samples[self.samples.len() / 2]
+    }
+
+    fn minimum(&self) -> f64 {
+        self.samples[0]
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut out = String::from(
+        "| ns/call: median (minimum) | subject | ns | allocations | dace to it |\n|---|---|---:|---:|---:|\n",
+    );
+    for row in rows {
+        let dace = row.subjects[0].median();
+        for subject in &row.subjects {
+            let allocations = subject
+                .allocations
+                .map_or("–".to_owned(), |count| format!("{count:.2}"));
+            // Writing to a string does not fail.
+            let _ = writeln!(
+                out,
+                "| {} | {} | {:.0} ({:.0}) | {allocations} | {:.2} |",
+                row.name,
+                subject.name,
+                subject.median(),
+                subject.minimum(),
+                dace / subject.median(),
+            );
+        }
+    }
+    out.push_str("\n| future around one of 16 bytes | bytes |\n|---|---:|\n");
+    for (name, bytes) in sizes() {
+        let _ = writeln!(out, "| {name} | {bytes} |");
+    }
+    out
+}
+
+fn json(rows: &[Row]) -> String {
+    let subjects = rows.iter().flat_map(|row| {
+        row.subjects.iter().map(|subject| {
+            let allocations = subject
+                .allocations
+                .map_or("null".to_owned(), |count| count.to_string());
+            format!(
+                r#"{{"row":"{}","subject":"{}","median_ns":{:.1},"minimum_ns":{:.1},"allocations":{allocations}}}"#,
+                row.name,
+                subject.name,
+                subject.median(),
+                subject.minimum(),
+            )
+        })
+    });
+    let sizes = sizes().map(|(name, bytes)| format!(r#"{{"subject":"{name}","bytes":{bytes}}}"#));
+    format!(
+        r#"{{"calls":[{}],"future_sizes":[{}]}}"#,
+        subjects.collect::<Vec<_>>().join(","),
+        sizes.join(","),
+    )
 }

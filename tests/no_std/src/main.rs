@@ -1,80 +1,97 @@
-//! The core without std: linked, and run.
+//! Calls without std: retry after a 503, a timeout, and a circuit that opens and closes.
 //!
-//! This program has no std, its own allocator and its own panic handler, and drives whole calls
-//! through a runtime and a backend of its own. If anything under the core let std in, there would be
-//! two panic handlers, and it would not link.
+//! That this program links is the proof: std has a panic handler too, and two of them are an error.
+//! That it runs shows that nothing needed was left out.
+
 #![no_std]
 #![no_main]
 
 extern crate alloc;
 
-mod bare;
-mod backend;
-mod runtime;
+mod board;
+mod ground;
+mod lock;
+mod wire;
 
-use core::future::Future;
-use core::pin::pin;
-use core::task::{Context, Poll, Waker};
+use core::fmt::Write;
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
 use alloc::string::String;
-use dace_core::{Backoff, Breaker, Dependency, Error, HttpError};
 
-use backend::{Canned, SCRIPT};
-use runtime::{Ticks, clock};
+use dace_core::{Breaker, Dependency, Error, HttpError, Runtime};
 
-type Bare = Dependency<Ticks, Canned>;
-type Call = dace_core::Call<Ticks, Canned>;
+use board::{Board, block_on};
+use ground::{Output, live_blocks};
+use wire::{ARRIVED, Wire};
 
-/// Polls until it is ready; whenever it is not, the clock moves on by a millisecond.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let mut cx = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return output;
-        }
-        clock::advance(Duration::from_millis(1));
-    }
-}
-
-async fn get(call: Call) -> Result<String, HttpError> {
-    call.http().get("/").send().await?.error_for_status()?.text().await
-}
-
-fn proof() {
-    let dependency: Bare = Dependency::builder("bare")
-        .targets(["http://10.0.0.1:8080"])
-        .timeout(Duration::from_millis(100))
-        .backoff(Backoff::new().base(Duration::ZERO))
-        .breaker(Breaker::new().consecutive_failures(2))
-        .build_with(Ticks, Canned)
-        .expect("the settings are good");
-
-    SCRIPT.set(&[503, 200]);
-    let text = block_on(dependency.call(get)).expect("the second attempt succeeds");
-    assert_eq!(text, "from the bare backend");
-
-    SCRIPT.set(&[0, 0, 0]);
-    for _ in 0..2 {
-        let before = clock::now();
-        let error = block_on(dependency.call(get)).expect_err("nobody answers");
-        assert!(matches!(error, Error::Timeout { .. }));
-        assert_eq!(clock::now().since(before), Duration::from_millis(100));
-    }
-
-    let error = block_on(dependency.call(get)).expect_err("the circuit is open");
-    assert!(matches!(error, Error::CircuitOpen { .. }));
-    let name = block_on(
-        dependency.call(get).fallback(|_| core::future::ready(Ok(String::from("somebody")))),
-    );
-    assert_eq!(name.expect("the fallback's"), "somebody");
-    assert_eq!(dependency.snapshot().calls, 0);
-}
+const TARGET: &str = "http://server.example:80";
 
 #[unsafe(no_mangle)]
 extern "C" fn main() -> i32 {
-    proof();
-    bare::print(c"dace-core runs without std");
-    0
+    {
+        let dependency = dependency();
+        retries_after_a_503(&dependency);
+        times_out_by_its_own_clock(&dependency);
+        refuses_while_the_circuit_is_open(&dependency);
+    }
+    assert_eq!(live_blocks(), 0, "memory is given back");
+    match writeln!(Output(1), "no_std: retry, timeout and circuit work") {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+}
+
+fn dependency() -> Dependency<Board, Wire> {
+    Dependency::builder("server")
+        .targets([TARGET])
+        .timeout(Duration::from_secs(2))
+        .breaker(Breaker::new().consecutive_failures(2).successes(1))
+        .circuit_reset_timeout(Duration::from_secs(10))
+        .build_with(
+            Board,
+            Wire {
+                flaky: AtomicU32::new(0),
+            },
+        )
+        .expect("the settings are right")
+}
+
+fn get(dependency: &Dependency<Board, Wire>, path: &str) -> Result<String, Error<HttpError>> {
+    block_on(dependency.call(|call| async move {
+        let answer = call.http().get(path).send().await?;
+        answer.error_for_status()?.text().await
+    }))
+}
+
+fn retries_after_a_503(dependency: &Dependency<Board, Wire>) {
+    let text = get(dependency, "/flaky").expect("the retry gets a 200");
+    assert_eq!(text, "hello");
+    assert_eq!(ARRIVED.load(Ordering::Relaxed), 2, "a 503, then a 200");
+}
+
+fn times_out_by_its_own_clock(dependency: &Dependency<Board, Wire>) {
+    let start = Board.now();
+    let result = get(dependency, "/hang");
+    assert!(matches!(result, Err(Error::Timeout { attempts: 1, .. })));
+    assert_eq!(Board.now().since(start), Duration::from_secs(2));
+    // A success, so that the timeout is not the first of two failures.
+    get(dependency, "/").expect("a 200");
+}
+
+fn refuses_while_the_circuit_is_open(dependency: &Dependency<Board, Wire>) {
+    let result = get(dependency, "/down");
+    assert!(result.is_err(), "the connection is refused");
+    let arrived = ARRIVED.load(Ordering::Relaxed);
+    let Err(Error::CircuitOpen {
+        retry_after: Some(wait),
+        ..
+    }) = get(dependency, "/")
+    else {
+        panic!("the circuit is open");
+    };
+    assert_eq!(ARRIVED.load(Ordering::Relaxed), arrived, "nothing is sent");
+
+    block_on(Board.sleep_until(Board.now().after(wait)));
+    get(dependency, "/").expect("the probe gets a 200");
 }
