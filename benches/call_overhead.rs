@@ -88,9 +88,7 @@ fn happy_path(targets: usize) -> Row {
     .subject("dace", move || {
         now_or_never(dace.call(|_| ready(Ok::<_, Failed>(1)))).expect("success")
     })
-    .subject("tower + failsafe", move || {
-        tower.call(true).expect("success")
-    })
+    .subject("tower + failsafe", move || tower.call(true).expect("success"))
     .subject("floor", move || {
         now_or_never(floor.call(|_| ready(Ok::<_, Failed>(1)))).expect("success")
     })
@@ -102,9 +100,7 @@ fn rejected() -> Row {
         let circuit = dace.circuit(&format!("server-{number}:80"));
         circuit.expect("the netloc is known").force_open();
     }
-    let mut tower = tower(breaker(1, 0.8), |works| {
-        ready(if works { Ok(1) } else { Err(Failed) })
-    });
+    let mut tower = tower(breaker(1, 0.8), |works| ready(if works { Ok(1) } else { Err(Failed) }));
     tower.call(false).expect_err("the failure that opens it");
     let floor = Floor::new();
     for endpoint in &floor.endpoints {
@@ -118,9 +114,7 @@ fn rejected() -> Row {
             )
         })
         .subject("tower + failsafe", move || {
-            tower
-                .call(true)
-                .map_or_else(|_| 1, |_| unreachable!("the circuit is open"))
+            tower.call(true).map_or_else(|_| 1, |_| unreachable!("the circuit is open"))
         })
         .subject("floor", move || {
             now_or_never(floor.call(|_| ready(Ok::<_, Failed>(1))))
@@ -130,17 +124,10 @@ fn rejected() -> Row {
 
 fn second_attempt_succeeds() -> Row {
     // Every other result is a failure, for ever: count them, and never trip or run out.
-    let never = Breaker::new()
-        .consecutive_failures(u32::MAX)
-        .min_calls(u32::MAX);
-    let dace = dace(3, |builder| {
-        builder
-            .breaker(never)
-            .budget(Budget::new().banked(u32::MAX))
-    });
-    let mut tower = tower(breaker(u32::MAX, 0.0), |first| {
-        ready(if first { Err(Failed) } else { Ok(1) })
-    });
+    let never = Breaker::new().consecutive_failures(u32::MAX).min_calls(u32::MAX);
+    let dace = dace(3, |builder| builder.breaker(never).budget(Budget::new().banked(u32::MAX)));
+    let mut tower =
+        tower(breaker(u32::MAX, 0.0), |first| ready(if first { Err(Failed) } else { Ok(1) }));
     let floor = Floor::new();
     Row::new("first attempt fails, second succeeds")
         .subject("dace", move || {
@@ -152,9 +139,7 @@ fn second_attempt_succeeds() -> Row {
             }))
             .expect("success")
         })
-        .subject("tower + failsafe", move || {
-            tower.call(true).expect("success")
-        })
+        .subject("tower + failsafe", move || tower.call(true).expect("success"))
         .subject("floor", move || {
             now_or_never(floor.call(|attempt| {
                 ready(match attempt {
@@ -268,9 +253,8 @@ impl Runtime for Tokio {
 type Builder = dace::DependencyBuilder<Tokio, NoHttp>;
 
 fn dace(targets: usize, adjust: impl FnOnce(Builder) -> Builder) -> Dependency<Tokio, NoHttp> {
-    let targets: Vec<String> = (0..targets)
-        .map(|number| format!("http://server-{number}:80"))
-        .collect();
+    let targets: Vec<String> =
+        (0..targets).map(|number| format!("http://server-{number}:80")).collect();
     let builder = Dependency::builder("servers")
         .targets(targets)
         .timeout(TIMEOUT)
@@ -279,9 +263,7 @@ fn dace(targets: usize, adjust: impl FnOnce(Builder) -> Builder) -> Dependency<T
         .backoff(Backoff::new().base(Duration::ZERO))
         .max_open_per_netloc(LIMIT);
     let runtime = Tokio { epoch: clock() };
-    adjust(builder)
-        .build_with(runtime, NoHttp)
-        .expect("the settings are right")
+    adjust(builder).build_with(runtime, NoHttp).expect("the settings are right")
 }
 
 type Rate = SuccessRateOverTimeWindow<backoff::Constant>;
@@ -437,9 +419,7 @@ impl Floor {
         let mut now = self.now();
         let mut attempt = 1;
         loop {
-            let endpoint = self
-                .pick()
-                .filter(|it| it.open_until.load(Ordering::Acquire) <= now);
+            let endpoint = self.pick().filter(|it| it.open_until.load(Ordering::Acquire) <= now);
             let Some(endpoint) = endpoint else {
                 return Err(None);
             };
@@ -474,9 +454,7 @@ impl Floor {
 
     /// The cheaper one of two.
     fn pick(&self) -> Option<&Endpoint> {
-        let random = self
-            .random
-            .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        let random = self.random.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
         let mixed = random.wrapping_mul(0xD6E8_FEB8_6659_FD93);
         let first = (mixed >> 32) as usize % 3;
         let second = (first + 1 + (mixed >> 20) as usize % 2) % 3;
@@ -485,11 +463,7 @@ impl Floor {
             let open = u64::from(endpoint.open.load(Ordering::Relaxed));
             Some(endpoint.latency.load(Ordering::Relaxed) * (open + 1))
         };
-        let cheaper = if cost(second) < cost(first) {
-            second
-        } else {
-            first
-        };
+        let cheaper = if cost(second) < cost(first) { second } else { first };
         self.endpoints.get(cheaper)
     }
 }
@@ -541,10 +515,7 @@ struct Subject {
 
 impl Row {
     fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            subjects: Vec::new(),
-        }
+        Self { name, subjects: Vec::new() }
     }
 
     fn subject(mut self, name: &'static str, mut call: impl FnMut() -> u64 + 'static) -> Self {
@@ -644,9 +615,8 @@ fn table(rows: &[Row]) -> String {
     for row in rows {
         let dace = row.subjects[0].median();
         for subject in &row.subjects {
-            let allocations = subject
-                .allocations
-                .map_or("–".to_owned(), |count| format!("{count:.2}"));
+            let allocations =
+                subject.allocations.map_or("–".to_owned(), |count| format!("{count:.2}"));
             // Writing to a string does not fail.
             let _ = writeln!(
                 out,

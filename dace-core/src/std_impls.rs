@@ -9,6 +9,7 @@ impl<T> Lock<T> for Mutex<T> {
         Mutex::new(value)
     }
 
+    #[inline]
     fn with<O>(&self, f: impl FnOnce(&mut T) -> O) -> O {
         f(&mut self.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -322,6 +322,7 @@ fn outlook_of(look: Result<(), Shut>) -> Outlook {
 }
 
 /// Whether an endpoint would let somebody in now.
+#[inline]
 fn look(now: Instant, policy: &Policy, table: &Table, id: EndpointId) -> Result<(), Shut> {
     let endpoint = &table[id];
     endpoint.circuit.check(now, &policy.circuit).map_err(Shut::Circuit)?;
@@ -371,6 +372,7 @@ impl Field for View<'_> {
         self.list.len()
     }
 
+    #[inline]
     fn admits(&self, index: usize) -> bool {
         let id = self.list[index].endpoint;
         if self.without.contains(&id) {
@@ -388,10 +390,12 @@ impl Field for View<'_> {
         }
     }
 
+    #[inline]
     fn load(&self, index: usize) -> &Load {
         &self.table[self.list[index].endpoint].load
     }
 
+    #[inline]
     fn open(&self, index: usize) -> u32 {
         self.table[self.list[index].endpoint].open
     }

@@ -547,7 +547,7 @@ impl CallMachine {
         cluster.totals.count_call(outcome);
         let (took, attempts) = (now.since(self.started), self.attempts);
         cluster.events.push(now, self.call, || What::CallEnded { outcome, took, attempts });
-        if cluster.calls_open == 0 {
+        if cluster.calls_open == 0 && !cluster.closers.is_empty() {
             for closer in cluster.closers.drain(..) {
                 wakes.push(closer);
             }

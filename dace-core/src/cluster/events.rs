@@ -26,6 +26,7 @@ impl Events {
         Self { observed, ..Self::default() }
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, at: Instant, call: u64, what: impl FnOnce() -> What) {
         if !self.observed {
             return;

@@ -134,7 +134,8 @@ impl Cluster {
                     self.pass_own_probe(now, policy, id, wakes);
                     self.give_back_charged(now, policy, id, wakes);
                 }
-                self.arrive(now, policy, id, Visit::new(now, endpoint, grant.pass), moves);
+                let visit = Visit::new(now, endpoint, grant.pass);
+                self.arrive(now, policy, id, visit, moves, wakes);
                 Ok(None)
             }
             Admit::Full(want, refusal) if moves => {
@@ -150,7 +151,7 @@ impl Cluster {
     /// The attempt has a permit at a netloc: a new one, or one that it had been at before.
     fn arrive(&mut self, now: Instant, policy: &Policy, id: AttemptId, visit: Visit, moves: bool) {
         let attempt = &mut self.attempts[id];
-        let endpoint = visit.endpoint;
+        let (call, endpoint) = (attempt.call, visit.endpoint);
         let Some(known) = attempt.visit(endpoint) else {
             if moves {
                 attempt.move_to(visit)
@@ -165,7 +166,7 @@ impl Cluster {
             attempt.charge_to(endpoint);
         }
         self.table[endpoint].holders -= 1;
-        self.give_back_pass(now, policy, endpoint, visit.pass);
+        self.give_back_pass(now, policy, call, endpoint, visit.pass, wakes);
     }
 
     /// The dependency's own circuit is there for functions that make no exchange: a probe that came

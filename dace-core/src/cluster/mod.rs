@@ -165,6 +165,7 @@ impl Cluster {
     }
 
     /// Tells everybody whom it concerns that a circuit changed.
+    #[inline]
     fn note_transition(
         &mut self,
         now: Instant,

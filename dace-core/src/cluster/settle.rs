@@ -207,18 +207,20 @@ impl Cluster {
         self.events.push(now, call, || What::Paused { netloc: endpoint.netloc.clone(), pause });
     }
 
-    /// A pass that was not used.
+    /// A pass that was not used. If it was a probe's, and late, that is a failure all the same.
     pub(super) fn give_back_pass(
         &mut self,
         now: Instant,
         policy: &Policy,
+        call: u64,
         id: EndpointId,
         pass: Pass,
+        wakes: &mut Wakes,
     ) {
         let circuit = &mut self.table[id].circuit;
-        let unchanged =
-            circuit.on_result(now, &policy.circuit, &mut self.rng, pass, Verdict::Neutral);
-        debug_assert!(unchanged.is_none(), "a result that decides nothing changes nothing");
+        let unused = Verdict::Neutral;
+        let transition = circuit.on_result(now, &policy.circuit, &mut self.rng, pass, unused);
+        self.note_transition(now, call, id, transition, wakes);
     }
 }
 

@@ -143,12 +143,14 @@ impl Table {
 impl Index<EndpointId> for Table {
     type Output = Endpoint;
 
+    #[inline]
     fn index(&self, id: EndpointId) -> &Endpoint {
         &self.endpoints[id].endpoint
     }
 }
 
 impl IndexMut<EndpointId> for Table {
+    #[inline]
     fn index_mut(&mut self, id: EndpointId) -> &mut Endpoint {
         &mut self.endpoints[id].endpoint
     }

@@ -22,6 +22,7 @@ pub(crate) struct Shared<R: Runtime, B> {
 
 impl<R: Runtime, B> Shared<R, B> {
     /// One locked section; after it wakers are woken and events delivered.
+    #[inline]
     pub(crate) fn section<O>(&self, act: impl FnOnce(&Policy, &mut Cluster, &mut Wakes) -> O) -> O {
         let (out, due) = self.locked(act);
         if due {
@@ -35,6 +36,7 @@ impl<R: Runtime, B> Shared<R, B> {
         let ((), _) = self.locked(act);
     }
 
+    #[inline]
     fn locked<O>(&self, act: impl FnOnce(&Policy, &mut Cluster, &mut Wakes) -> O) -> (O, bool) {
         let mut wakes = Wakes::new();
         let out = self.cluster.with(|cluster| {

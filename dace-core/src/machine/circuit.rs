@@ -247,7 +247,8 @@ impl Circuit {
             State::HalfOpen { leases, .. } => {
                 if leases.iter().any(|lease| lease.until <= now) {
                     // Nobody settled it in time: the server hangs, or its caller does.
-                    let transition = self.reopen(now, rules, 0);
+                    let random = spread(now.as_nanos() ^ u64::from(generation));
+                    let transition = self.reopen(now, rules, random);
                     return Err(Refused { again: self.again(), transition });
                 }
             }
@@ -267,6 +268,7 @@ impl Circuit {
     ///
     /// # Errors
     /// When to ask again.
+    #[inline]
     pub fn check(&self, now: Instant, rules: &CircuitRules) -> Result<(), Again> {
         match (self.mode, &self.state) {
             (Mode::ForcedOpen, _) => Err(Again::Never),
@@ -430,6 +432,14 @@ impl Circuit {
         self.generation = self.generation.wrapping_add(1);
         Some(Transition { from, to: self.state() })
     }
+}
+
+/// A number in place of a random one, where there is no generator: two clients that find out at two
+/// instants come back at two (the finalizer of SplitMix64).
+const fn spread(seed: u64) -> u64 {
+    let x = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 fn is_too_much(counts: Counts, rules: &CircuitRules) -> bool {

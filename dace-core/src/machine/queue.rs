@@ -43,6 +43,9 @@ impl Wakes {
 
     /// Wakes all. Only after unlocking: a waker may run anything.
     pub fn wake(self) {
+        if self.0.is_empty() {
+            return;
+        }
         for waker in self.0 {
             waker.wake();
         }

@@ -61,6 +61,7 @@ impl Window {
     }
 
     /// Drops what is older than the window. A clock that went back counts into the newest bucket.
+    #[inline]
     fn slide(&mut self, now: Instant) {
         let second = now.as_nanos() / SECOND;
         if second <= self.second {

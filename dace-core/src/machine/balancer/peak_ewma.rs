@@ -142,7 +142,7 @@ impl Default for Load {
     }
 }
 
-/// Up to this many endpoints, the two choices are drawn among exactly those that admit.
+/// Up to this many endpoints, the two choices are drawn among exactly those that admit, if not all do.
 const SMALL: usize = 8;
 
 /// Draws two endpoints that admit, and picks the cheaper one.
@@ -154,9 +154,17 @@ pub fn pick(now: Instant, rng: &mut fastrand::Rng, field: &impl Field) -> Option
 }
 
 fn two_of_few(rng: &mut fastrand::Rng, field: &impl Field) -> Option<(usize, usize)> {
+    let len = field.len();
+    if len > 1 {
+        // Mostly all admit: then two are asked, and not all.
+        let (a, b) = distinct(rng, len);
+        if field.admits(a) && field.admits(b) {
+            return Some((a, b));
+        }
+    }
     let mut admitting = [0usize; SMALL];
     let mut count = 0;
-    for index in (0..field.len()).filter(|&index| field.admits(index)) {
+    for index in (0..len).filter(|&index| field.admits(index)) {
         admitting[count] = index;
         count += 1;
     }
