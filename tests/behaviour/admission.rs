@@ -252,3 +252,24 @@ fn a_waiter_that_looks_after_its_offer_lapsed_unseen_is_not_overtaken() {
     assert_eq!(*order.borrow(), ["first", "second", "third"]);
     assert_all_back(&a);
 }
+
+#[test]
+fn those_who_wait_are_woken_when_a_circuit_changes() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").latency(ms(100));
+    let a = dependency(&sim, |builder| {
+        builder.targets(["http://a:80"]).max_open_per_netloc(1).queue(10)
+    });
+    let world = sim.clone();
+    sim.run(async {
+        let call = || {
+            let a = a.clone();
+            world.spawn(async move { get_root(&a).await })
+        };
+        let (_first, waiting) = (call(), call());
+        world.sleep(ms(3)).await;
+        a.circuit("a:80").unwrap().force_open();
+        assert!(matches!(waiting.await, Err(Error::CircuitOpen { .. })));
+        assert_eq!(world.elapsed(), ms(3), "not when it looks by itself");
+    });
+}
