@@ -126,8 +126,9 @@ fn a_million_calls_dropped_at_random_points_leave_nothing_behind() {
     // It works as on the first day.
     sim.run(async {
         sim.sleep(secs(100)).await;
-        servers[1].failing(0.0, 200);
-        servers[2].failing(0.0, 200);
+        for server in &servers {
+            server.latency(ms(1)).jitter(Duration::ZERO).failing(0.0, 200);
+        }
         for _ in 0..20 {
             get_root(&a).await.unwrap();
         }

@@ -67,6 +67,7 @@ impl Cluster {
     }
 
     /// Asks for an exchange, again if it waited: `ticket` is its place in the queue.
+    #[expect(clippy::too_many_arguments, reason = "one step, all of it needed")]
     pub(crate) fn begin_exchange(
         &mut self,
         now: Instant,
@@ -149,7 +150,15 @@ impl Cluster {
     }
 
     /// The attempt has a permit at a netloc: a new one, or one that it had been at before.
-    fn arrive(&mut self, now: Instant, policy: &Policy, id: AttemptId, visit: Visit, moves: bool) {
+    fn arrive(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: AttemptId,
+        visit: Visit,
+        moves: bool,
+        wakes: &mut Wakes,
+    ) {
         let attempt = &mut self.attempts[id];
         let (call, endpoint) = (attempt.call, visit.endpoint);
         let Some(known) = attempt.visit(endpoint) else {
