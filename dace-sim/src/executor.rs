@@ -68,10 +68,11 @@ struct TaskWaker {
     ready: Weak<Ready>,
 }
 
-impl TaskWaker {
-    fn new(id: u64, ready: &Arc<Ready>) -> Waker {
-        let ready = Arc::downgrade(ready);
-        let task = Arc::new(Self { id, queued: AtomicBool::new(false), ready });
+impl Ready {
+    /// A waker for a task, which is woken to begin with.
+    fn begin(self: &Arc<Self>, id: u64) -> Waker {
+        let ready = Arc::downgrade(self);
+        let task = Arc::new(TaskWaker { id, queued: AtomicBool::new(false), ready });
         task.clone().wake();
         Waker::from(task)
     }
@@ -190,7 +191,7 @@ impl Sim {
         let mut tasks = self.tasks.borrow_mut();
         tasks.next += 1;
         let id = tasks.next;
-        let waker = TaskWaker::new(id, &self.ready);
+        let waker = self.ready.begin(id);
         tasks.running.insert(id, Spawned { future: Box::pin(future), location, waker });
     }
 
@@ -204,7 +205,7 @@ impl Sim {
     pub fn run<F: Future>(&self, future: F) -> F::Output {
         let mut future = std::pin::pin!(future);
         // The future itself is task 0.
-        let waker = TaskWaker::new(0, &self.ready);
+        let waker = self.ready.begin(0);
         let mut cx = Context::from_waker(&waker);
         let mut polls = 0;
         loop {
