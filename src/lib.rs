@@ -18,3 +18,7 @@ pub use dace_smol as smol;
 /// Virtual time and scripted servers: test what dace does without waiting.
 #[cfg(feature = "sim")]
 pub use dace_sim as sim;
+
+#[cfg(feature = "tokio")]
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
