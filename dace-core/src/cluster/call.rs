@@ -6,6 +6,9 @@
 //! one [`on_proposal`](CallMachine::on_proposal), and after a wait it asks again. Whatever happens to
 //! the driver, one [`on_abandoned`](CallMachine::on_abandoned) gives everything back.
 
+mod entry;
+mod outcome;
+
 use core::task::Waker;
 use core::time::Duration;
 
@@ -13,21 +16,17 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::Cluster;
-use super::admission::{Admit, Ask, Grant, Proposal};
-use super::attempt::{Attempt, AttemptId};
+use super::admission::Proposal;
+use super::attempt::AttemptId;
 use super::endpoint::EndpointId;
-use super::settle::{Finish, Settled};
-use crate::error::{Reason, Refusal};
+use super::settle::Finish;
+use crate::error::Refusal;
 use crate::event::{Outcome, What};
 use crate::instant::nanos;
 use crate::machine::queue::{TicketId, Wakes};
-use crate::machine::retry::{self, Failed, Retry, SHORTEST_ATTEMPT};
 use crate::policy::Policy;
 use crate::report::Trace;
 use crate::{Class, ConfigError, Instant, Why};
-
-/// How often a user's balancer is asked for one attempt.
-const PROPOSALS: u8 = 4;
 
 /// What the driver does next.
 #[derive(Debug)]
@@ -241,141 +240,6 @@ impl CallMachine {
         None
     }
 
-    /// One step of admission, from the queue if the call waits there.
-    fn admit(
-        &mut self,
-        now: Instant,
-        policy: &Policy,
-        cluster: &mut Cluster,
-        ticket: Option<TicketId>,
-        waker: &Waker,
-        wakes: &mut Wakes,
-    ) -> Action {
-        if cluster.asks_user() && self.wants_proposal(cluster) {
-            self.state = ticket.map_or(State::Admission, State::Queued);
-            return Action::Propose;
-        }
-        if let Proposal::Wrong(error) = &self.proposal {
-            let error = error.clone();
-            self.leave(now, policy, cluster, ticket, wakes);
-            self.give_back_token(cluster);
-            return self.finish(now, cluster, Verdict::Wrong(error), wakes);
-        }
-        let offer = cluster.take_turn(now, policy, ticket, waker, wakes);
-        let deadline = now.after(policy.attempt_timeout).min(self.deadline);
-        let ask = Ask { call: self.call, tried: &self.tried, deadline, proposal: &self.proposal };
-        let admitted = cluster.admit(now, policy, &ask, wakes);
-        if let Some(place) = offer {
-            cluster.offer_on(now, policy, place, wakes);
-        }
-        match admitted {
-            Admit::Go(grant) => {
-                self.leave(now, policy, cluster, ticket, wakes);
-                self.run(now, cluster, grant, deadline)
-            }
-            Admit::Full(want, refusal) => {
-                let start_by = self.deadline.before(SHORTEST_ATTEMPT);
-                let room = ticket.is_some() || cluster.waiting_calls < policy.queue;
-                if now >= start_by || !room {
-                    self.leave(now, policy, cluster, ticket, wakes);
-                    return self.refused(now, cluster, refusal, wakes);
-                }
-                let ticket =
-                    ticket.unwrap_or_else(|| cluster.join_queue(now, self.call, want, waker));
-                self.state = State::Queued(ticket);
-                Action::Queue(cluster.queue.look_again(now, ticket).min(start_by))
-            }
-            Admit::Refused(refusal) => {
-                self.leave(now, policy, cluster, ticket, wakes);
-                self.refused(now, cluster, refusal, wakes)
-            }
-        }
-    }
-
-    /// Whether the user's balancer is to be asked: it was not yet, or named one that was tried.
-    fn wants_proposal(&mut self, cluster: &Cluster) -> bool {
-        match &self.proposal {
-            Proposal::Unasked => true,
-            Proposal::Nobody | Proposal::Wrong(_) => false,
-            Proposal::Target(target) => {
-                let tried = cluster.is_among(&self.tried, target.netloc());
-                let again = tried && self.proposals + 1 < PROPOSALS;
-                self.proposals += u8::from(again);
-                again
-            }
-        }
-    }
-
-    fn leave(
-        &self,
-        now: Instant,
-        policy: &Policy,
-        cluster: &mut Cluster,
-        ticket: Option<TicketId>,
-        wakes: &mut Wakes,
-    ) {
-        if let Some(ticket) = ticket {
-            cluster.leave_queue(now, policy, self.call, ticket, wakes);
-        }
-    }
-
-    fn run(
-        &mut self,
-        now: Instant,
-        cluster: &mut Cluster,
-        grant: Grant,
-        deadline: Instant,
-    ) -> Action {
-        self.attempts += 1;
-        self.proposals = 0;
-        self.proposal = Proposal::Unasked;
-        self.token_spent = core::mem::replace(&mut self.token_held, false);
-        let number = self.attempts;
-        let id = cluster.attempts.insert(Attempt::new(now, self.call, number, deadline, grant));
-        cluster.events.push(now, self.call, || What::AttemptStarted {
-            attempt: number,
-            netloc: cluster.table[grant.endpoint].netloc.clone(),
-        });
-        if let Some(trace) = &mut self.trace {
-            trace.begin(now);
-        }
-        self.state = State::Running { id, deadline };
-        Action::Attempt { id, number, deadline }
-    }
-
-    /// Nobody lets the call in.
-    fn refused(
-        &mut self,
-        now: Instant,
-        cluster: &mut Cluster,
-        refusal: Refusal,
-        wakes: &mut Wakes,
-    ) -> Action {
-        self.proposals += 1;
-        if cluster.asks_user() && self.proposals < PROPOSALS && refusal.reason != Reason::NoEndpoint
-        {
-            self.proposal = Proposal::Unasked;
-            self.state = State::Admission;
-            return Action::Propose;
-        }
-        cluster.totals.count_refusal(refusal.reason);
-        cluster.events.push(now, self.call, || What::Refused { refusal: refusal.clone() });
-        self.give_back_token(cluster);
-        let verdict = if self.attempts == 0 {
-            Verdict::Refused(Box::new(refusal))
-        } else {
-            Verdict::Ended(Ended {
-                attempts: self.attempts,
-                value: !self.failed,
-                why: Why::NoEndpoint,
-                requested: false,
-                retry_after: refusal.retry_after,
-                refusal: None,
-            })
-        };
-        self.finish(now, cluster, verdict, wakes)
-    }
-
     /// The answer to [`Action::Propose`].
     pub(crate) fn on_proposal(&mut self, proposal: Proposal) {
         self.proposal = proposal;
@@ -405,119 +269,6 @@ impl CallMachine {
         let late = now >= self.deadline;
         let finish = if late { Finish::DeadlinePassed } else { Finish::TimedOut };
         self.end_attempt(now, policy, cluster, finish, wakes);
-    }
-
-    fn end_attempt(
-        &mut self,
-        now: Instant,
-        policy: &Policy,
-        cluster: &mut Cluster,
-        finish: Finish,
-        wakes: &mut Wakes,
-    ) {
-        let State::Running { id, .. } = self.state else {
-            return;
-        };
-        let hang_after = Duration::from_nanos(self.hang_after);
-        let Some(settled) = cluster.settle(now, policy, id, finish, hang_after, wakes) else {
-            return;
-        };
-        if let Some(trace) = &mut self.trace {
-            let netloc = cluster.table[settled.endpoint].netloc.clone();
-            trace.end(now, self.started, self.attempts, netloc, settled.class);
-        }
-        self.state = match finish {
-            Finish::Returned { failed, .. } => {
-                self.failed = failed;
-                if settled.class == Class::Success {
-                    self.reward(cluster);
-                }
-                self.after_return(now, policy, cluster, settled, failed)
-            }
-            Finish::TimedOut => match self.decide(now, policy, cluster, &settled) {
-                Ok(until) => State::Waiting { until },
-                Err(_) => State::Ended(self.timed_out(policy.attempt_timeout)),
-            },
-            Finish::DeadlinePassed => {
-                State::Ended(self.timed_out(self.deadline.since(self.started)))
-            }
-            Finish::Dropped | Finish::Panicked => State::Done,
-        };
-    }
-
-    /// Successes pay for retries.
-    fn reward(&mut self, cluster: &mut Cluster) {
-        if self.token_spent {
-            cluster.tokens.give_back();
-        } else if self.attempts == 1 {
-            cluster.tokens.on_first_try_success();
-        }
-    }
-
-    fn after_return(
-        &mut self,
-        now: Instant,
-        policy: &Policy,
-        cluster: &mut Cluster,
-        settled: Settled,
-        failed: bool,
-    ) -> State {
-        let why = match self.decide(now, policy, cluster, &settled) {
-            Ok(until) => return State::Waiting { until },
-            Err(why) => why,
-        };
-        let hint = match settled.class {
-            Class::Throttled(hint) => hint,
-            _ => None,
-        };
-        let refusal = settled.refusal.filter(|_| failed);
-        State::Ended(Verdict::Ended(Ended {
-            attempts: self.attempts,
-            value: !failed,
-            why,
-            requested: settled.class == Class::RetryRequested,
-            retry_after: refusal.as_ref().map_or(hint, |refusal| refusal.retry_after),
-            refusal,
-        }))
-    }
-
-    /// Decides on a retry: when it begins, or why there is none.
-    fn decide(
-        &mut self,
-        now: Instant,
-        policy: &Policy,
-        cluster: &mut Cluster,
-        settled: &Settled,
-    ) -> Result<Instant, Why> {
-        if matches!(settled.class, Class::Success | Class::CallerFault | Class::Ignored) {
-            return Err(Why::Class);
-        }
-        if !self.tried.contains(&settled.endpoint) {
-            self.tried.push(settled.endpoint);
-        }
-        let outlook = cluster.outlook(now, policy, settled.class, &self.tried, settled.endpoint);
-        let failed = Failed {
-            class: settled.class,
-            replay_safe: settled.replay_safe && self.idempotent,
-            attempts: self.attempts,
-            free_used: self.free_used,
-            deadline: self.deadline,
-        };
-        let Cluster { rng, tokens, .. } = cluster;
-        match retry::decide(now, policy, rng, tokens, &failed, outlook) {
-            Ok(Retry { at, token }) => {
-                self.free_used |= settled.class == Class::Refused && !token;
-                self.token_held = token;
-                cluster.totals.retries += 1;
-                cluster.events.push(now, self.call, || What::RetryDecided { wait: at.since(now) });
-                Ok(at)
-            }
-            Err(why) => {
-                cluster.totals.count_suppressed(why);
-                cluster.events.push(now, self.call, || What::RetrySuppressed { why });
-                Err(why)
-            }
-        }
     }
 
     fn timed_out(&self, after: Duration) -> Verdict {
