@@ -92,11 +92,15 @@ impl Cluster {
             heard => heard,
         };
         let late = finish == Finish::DeadlinePassed;
+        // Mostly it was at one netloc, and nothing of it is still being read.
+        let simple = attempt.others.is_none() && charged.exchanges == 0;
+        if simple {
+            self.attempts.remove(id);
+        }
         self.conclude(now, policy, call, &charged, softened(heard), late, wakes);
-        for index in 0.. {
-            let Some(&other) = self.attempts[id].others().get(index) else {
-                break;
-            };
+        let others = if simple { 0 } else { self.attempts[id].others().len() };
+        for index in 0..others {
+            let other = self.attempts[id].others()[index];
             self.conclude(now, policy, call, &other, softened(other.worst), late, wakes);
         }
         self.totals.count_attempt(class);
@@ -106,8 +110,15 @@ impl Cluster {
             class,
             took,
         });
-        self.give_back_permits(now, policy, id, wakes);
-        self.forget_if_done(id);
+        if simple {
+            if charged.permit {
+                self.release_permit(now, policy, charged.endpoint, wakes);
+            }
+            self.table[charged.endpoint].holders -= 1;
+        } else {
+            self.give_back_permits(now, policy, id, wakes);
+            self.forget_if_done(id);
+        }
         let replay_safe = !flags.unsafe_sent;
         Some(Settled { class, replay_safe, refusal, endpoint: charged.endpoint })
     }
