@@ -40,7 +40,7 @@ pub enum HttpErrorKind {
     /// The exchange failed in the backend.
     Fault(FaultKind),
     /// The server answered with this status, and
-    /// [`error_for_status`](super::Response::error_for_status) was asked.
+    /// [`error_for_status`](crate::Response::error_for_status) was asked.
     Status {
         /// The status code.
         status: u16,

@@ -53,7 +53,7 @@ impl Load {
         }
     }
 
-    /// The endpoint joined others at `now`: its share grows over [`RAMP`].
+    /// The endpoint joined others at `now`: its share grows over ten seconds.
     pub fn ramp_up(&mut self, now: Instant) {
         self.ramped = now.after(RAMP);
     }
