@@ -53,7 +53,7 @@ pub enum Error<E> {
     #[error("the call timed out after {after:?} in attempt {attempts}")]
     #[non_exhaustive]
     Timeout {
-        /// How long the call was given.
+        /// How long the call was given, or its attempt if that was what ended it.
         after: Duration,
         /// How many attempts were begun.
         attempts: u32,
@@ -78,7 +78,8 @@ pub enum Error<E> {
     CircuitOpen {
         /// Whose circuit it is.
         netloc: Netloc,
-        /// When the circuit lets somebody try again; `None` if it was opened by hand.
+        /// When the circuit lets somebody try again; `None` if it was opened by hand, or a probe is
+        /// under way.
         retry_after: Option<Duration>,
         /// The function's error, if an exchange in it was refused.
         source: Option<E>,

@@ -28,7 +28,7 @@ pub use class::{Class, Classify};
 pub use cluster::{EndpointSnapshot, Snapshot, Totals};
 pub use driver::{
     Agent, ByFn, ByType, Call, CircuitControl, Close, Dependency, DependencyBuilder, Execution,
-    Http, Judge, NoFallback, OrElse, Reported, RequestBuilder, Response,
+    Fallback, Http, Judge, NoFallback, OrElse, Reported, RequestBuilder, Response,
 };
 pub use error::{ConfigError, Error, Reason, Refusal, Why};
 pub use event::{Event, Observer, Outcome, What};

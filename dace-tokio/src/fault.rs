@@ -35,7 +35,9 @@ impl HyperError {
     /// byte of it had come.
     pub(crate) fn before_head(reused: bool, answered: bool, error: hyper::Error) -> Self {
         let kind = match kind_of(&error) {
-            FaultKind::Truncated | FaultKind::Closed if answered => FaultKind::Truncated,
+            FaultKind::Truncated | FaultKind::Closed | FaultKind::Reset if answered => {
+                FaultKind::Truncated
+            }
             FaultKind::Truncated => FaultKind::Closed,
             kind => kind,
         };

@@ -9,6 +9,7 @@ mod breaker;
 mod cancellation;
 mod charging;
 mod config;
+mod corners;
 mod deadline;
 mod errors;
 mod events;

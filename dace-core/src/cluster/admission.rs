@@ -65,7 +65,7 @@ pub(super) struct Grant {
 
 /// Why an endpoint does not let somebody in, the most hopeful first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shut {
+pub(super) enum Shut {
     Full,
     Paused(Instant),
     Circuit(Again),
@@ -108,7 +108,7 @@ impl Cluster {
         wakes: &mut Wakes,
     ) -> Admit {
         let endpoint = &self.table[id];
-        if let Err(shut) = look(now, policy, &self.table, id) {
+        if let Err(shut) = look(now, policy, &self.table, id, false) {
             let refusal = refusal(now, endpoint.netloc.clone(), shut);
             return match shut {
                 Shut::Full => Admit::Full(Want::Permit(id), refusal),
@@ -192,7 +192,7 @@ impl Cluster {
             if endpoint.circuit.state().lets_all() {
                 continue;
             }
-            match look(now, policy, &self.table, listed.endpoint) {
+            match look(now, policy, &self.table, listed.endpoint, false) {
                 Ok(()) if !ask.tried.contains(&listed.endpoint) => return Some(index),
                 Ok(()) | Err(Shut::Full) => due = now,
                 Err(Shut::Paused(until) | Shut::Circuit(Again::At(until))) => due = due.min(until),
@@ -254,7 +254,7 @@ impl Cluster {
     /// when.
     fn refuse_balanced(&mut self, now: Instant, policy: &Policy) -> Admit {
         let shut = |listed: &Listed| {
-            let shut = look(now, policy, &self.table, listed.endpoint).err()?;
+            let shut = look(now, policy, &self.table, listed.endpoint, self.targets.panic).err()?;
             Some((listed.endpoint, shut))
         };
         let first = self.targets.list.iter().filter_map(shut).min_by_key(|&(_, shut)| match shut {
@@ -272,7 +272,7 @@ impl Cluster {
         }
     }
 
-    fn no_endpoint(&self) -> Refusal {
+    pub(super) fn no_endpoint(&self) -> Refusal {
         let netloc = self.table[self.own].netloc.clone();
         Refusal { reason: Reason::NoEndpoint, netloc, retry_after: None }
     }
@@ -287,7 +287,7 @@ impl Cluster {
         last: EndpointId,
     ) -> Outlook {
         let at_last = || match self.table.get(last) {
-            Some(_) => outlook_of(look(now, policy, &self.table, last)),
+            Some(_) => outlook_of(look(now, policy, &self.table, last, false)),
             None => Outlook::Open,
         };
         let rejected = matches!(class, Class::Rejected);
@@ -301,7 +301,7 @@ impl Cluster {
                 .list
                 .iter()
                 .filter(|listed| !(rejected && tried.contains(&listed.endpoint)))
-                .map(|listed| outlook_of(look(now, policy, &self.table, listed.endpoint)))
+                .map(|listed| outlook_of(look(now, policy, &self.table, listed.endpoint, false)))
                 .min_by_key(|outlook| match *outlook {
                     Outlook::Open => Instant::EPOCH,
                     Outlook::Circuit(at) | Outlook::Pause(at) => at,
@@ -321,11 +321,22 @@ fn outlook_of(look: Result<(), Shut>) -> Outlook {
     }
 }
 
-/// Whether an endpoint would let somebody in now.
+/// Whether an endpoint would let somebody in now. `force`: although its circuit is open, unless that
+/// was done by hand.
 #[inline]
-fn look(now: Instant, policy: &Policy, table: &Table, id: EndpointId) -> Result<(), Shut> {
+pub(super) fn look(
+    now: Instant,
+    policy: &Policy,
+    table: &Table,
+    id: EndpointId,
+    force: bool,
+) -> Result<(), Shut> {
     let endpoint = &table[id];
-    endpoint.circuit.check(now, &policy.circuit).map_err(Shut::Circuit)?;
+    if let Err(again) = endpoint.circuit.check(now, &policy.circuit) {
+        if !force || endpoint.circuit.state() == CircuitState::ForcedOpen {
+            return Err(Shut::Circuit(again));
+        }
+    }
     if endpoint.is_paused(now) {
         return Err(Shut::Paused(endpoint.paused_until));
     }
@@ -378,16 +389,7 @@ impl Field for View<'_> {
         if self.without.contains(&id) {
             return false;
         }
-        match look(self.now, self.policy, self.table, id) {
-            Ok(()) => true,
-            Err(Shut::Circuit(_)) if self.force => {
-                let endpoint = &self.table[id];
-                endpoint.circuit.state() != CircuitState::ForcedOpen
-                    && !endpoint.is_paused(self.now)
-                    && !endpoint.is_full(self.policy.max_open_per_netloc)
-            }
-            Err(_) => false,
-        }
+        look(self.now, self.policy, self.table, id, self.force).is_ok()
     }
 
     #[inline]

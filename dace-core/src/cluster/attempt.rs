@@ -7,7 +7,7 @@ use super::admission::Grant;
 use super::endpoint::EndpointId;
 use crate::error::Refusal;
 use crate::machine::circuit::Pass;
-use crate::{Class, Instant, Scheme};
+use crate::{Class, Instant, Scheme, Target};
 
 slotmap::new_key_type! {
     /// Names an attempt under way. Never names another one later, so a call handle that was kept
@@ -30,6 +30,10 @@ pub(super) struct Attempt {
         reason = "most attempts have none, and each record pays for it"
     )]
     pub(super) others: Option<Box<Vec<Visit>>>,
+    /// Exchanges under way that must not happen twice and have no answer yet.
+    pub(super) unsafe_open: u32,
+    /// The picked target, if its netloc shares an entry with others.
+    pub(super) target: Option<Box<Target>>,
     /// The last exchange that dace refused.
     pub(super) refusal: Option<Box<Refusal>>,
 }
@@ -38,8 +42,6 @@ pub(super) struct Attempt {
 pub(super) struct Flags {
     /// The scheme of relative URLs, if a balancer picked the endpoint.
     pub(super) picked: Option<Scheme>,
-    /// It had an exchange.
-    pub(super) exchanged: bool,
     /// An exchange that must not happen twice may have reached its server.
     pub(super) unsafe_sent: bool,
     /// The function asked for another attempt.
@@ -57,7 +59,7 @@ pub(super) struct Visit {
     /// The worst class among the exchanges that ended here.
     pub(super) worst: Option<Class>,
     /// Exchanges under way here, up to the end of their bodies.
-    pub(super) exchanges: u16,
+    pub(super) exchanges: u32,
     /// Whether a permit is held here.
     pub(super) permit: bool,
     /// An exchange was dropped before its answer began.
@@ -77,7 +79,6 @@ impl Attempt {
             number,
             flags: Flags {
                 picked: grant.picked,
-                exchanged: false,
                 unsafe_sent: false,
                 retry_requested: false,
                 over: false,
@@ -86,6 +87,8 @@ impl Attempt {
             deadline,
             charged: Visit::new(now, grant.endpoint, grant.pass),
             others: None,
+            unsafe_open: 0,
+            target: None,
             refusal: None,
         }
     }

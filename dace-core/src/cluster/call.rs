@@ -102,10 +102,19 @@ pub(crate) struct CallMachine {
     token_held: bool,
     /// The attempt under way took a token.
     token_spent: bool,
-    /// The last attempt that returned did so with an error.
+    /// The last attempt ended with an error, or was cut off.
     failed: bool,
+    last: Last,
     /// The call's one retry without a token was made.
     free_used: bool,
+}
+
+/// How the last attempt ended.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    /// By `attempt_timeout`.
+    timed_out: bool,
+    class: Class,
 }
 
 #[derive(Debug)]
@@ -142,6 +151,7 @@ impl CallMachine {
             token_held: false,
             token_spent: false,
             failed: false,
+            last: Last { timed_out: false, class: Class::Success },
             free_used: false,
         }
     }

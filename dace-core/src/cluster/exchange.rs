@@ -23,6 +23,14 @@ use crate::machine::retry::SHORTEST_ATTEMPT;
 use crate::policy::Policy;
 use crate::{Class, Instant, Netloc, Target};
 
+/// An exchange that wants to begin.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) to: Netloc,
+    /// Whether it may happen twice.
+    pub(crate) replay_safe: bool,
+}
+
 /// The answer to an exchange that wants to begin.
 #[derive(Debug)]
 #[must_use]
@@ -55,6 +63,9 @@ impl Cluster {
     /// The target that a balancer picked for the attempt.
     pub(crate) fn picked_target(&self, id: AttemptId) -> Option<Target> {
         let attempt = self.attempts.get(id).filter(|attempt| !attempt.flags.over)?;
+        if let Some(target) = &attempt.target {
+            return Some(Target::clone(target));
+        }
         let scheme = attempt.flags.picked?;
         Some(Target::new(scheme, self.table[attempt.charged.endpoint].netloc.clone()))
     }
@@ -73,13 +84,13 @@ impl Cluster {
         now: Instant,
         policy: &Policy,
         id: AttemptId,
-        to: &Netloc,
+        wish: &Wish,
         ticket: &mut Option<TicketId>,
         waker: &Waker,
         wakes: &mut Wakes,
     ) -> Begin {
         let offer = self.take_turn(now, policy, *ticket, waker, wakes);
-        let begin = self.step(now, policy, id, to, wakes);
+        let begin = self.step(now, policy, id, wish, wakes);
         if let Some(place) = offer {
             self.offer_on(now, policy, place, wakes);
         }
@@ -100,20 +111,21 @@ impl Cluster {
         now: Instant,
         policy: &Policy,
         id: AttemptId,
-        to: &Netloc,
+        wish: &Wish,
         wakes: &mut Wakes,
     ) -> Result<Begin, (Want<EndpointId>, Refusal)> {
-        if self.attempts.get(id).is_none_or(|attempt| attempt.flags.over) {
+        let over = |attempt: &Attempt| attempt.flags.over || now >= attempt.deadline;
+        if self.attempts.get(id).is_none_or(over) {
             return Ok(Begin::AttemptOver);
         }
-        let endpoint = self.table.intern(now, to);
+        let endpoint = self.table.intern(now, &wish.to);
         let held = self.attempts[id].visit(endpoint).is_some_and(|visit| visit.permit);
         if !held {
             if let Some(begin) = self.go_to(now, policy, id, endpoint, wakes)? {
                 return Ok(begin);
             }
         }
-        self.connect(policy, id, endpoint)
+        self.connect(policy, id, endpoint, wish)
     }
 
     /// Gets a permit at an endpoint where the attempt holds none. `Ok(None)`: it has one now.
@@ -212,6 +224,7 @@ impl Cluster {
         policy: &Policy,
         id: AttemptId,
         endpoint: EndpointId,
+        wish: &Wish,
     ) -> Result<Begin, (Want<EndpointId>, Refusal)> {
         let attempt = &mut self.attempts[id];
         let entry = &mut self.table[endpoint];
@@ -228,7 +241,7 @@ impl Cluster {
         }
         entry.connections.used += 1;
         visit.exchanges += 1;
-        attempt.flags.exchanged = true;
+        attempt.unsafe_open += u32::from(!wish.replay_safe);
         Ok(Begin::Go(endpoint))
     }
 
@@ -273,24 +286,29 @@ impl Cluster {
 
     /// The exchange has an answer's head, or none ever. Its place stays taken until
     /// [`leave_exchange`](Self::leave_exchange).
-    pub(crate) fn on_answer(&mut self, id: AttemptId, endpoint: EndpointId, end: End) {
+    pub(crate) fn on_answer(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: AttemptId,
+        endpoint: EndpointId,
+        end: End,
+        wakes: &mut Wakes,
+    ) {
         if end.multiplexed {
             self.table[endpoint].connections.multiplexed = true;
         }
-        let Some(attempt) = self.attempts.get_mut(id) else {
-            return;
-        };
-        if end.sent != Sent::Unsent && !end.replay_safe {
-            attempt.flags.unsafe_sent = true;
+        let Some(attempt) = self.attempts.get_mut(id) else { return };
+        if !end.replay_safe {
+            attempt.unsafe_open = attempt.unsafe_open.saturating_sub(1);
+            attempt.flags.unsafe_sent |= end.sent != Sent::Unsent;
         }
-        if let Some(visit) = attempt.visit(endpoint) {
-            visit.hear(end.class);
-        }
+        self.on_exchange_class(now, policy, id, endpoint, end.class, wakes);
     }
 
-    /// The body of an answer failed. While its attempt runs it is part of what the attempt did;
-    /// after that it is a result of its own.
-    pub(crate) fn on_body_failure(
+    /// An exchange, or the body of its answer, was of this class. While its attempt runs that is part of
+    /// what the attempt did; after that it is a result of its own.
+    pub(crate) fn on_exchange_class(
         &mut self,
         now: Instant,
         policy: &Policy,
@@ -330,7 +348,10 @@ impl Cluster {
         };
         let over = attempt.flags.over;
         let charged = attempt.charged.endpoint == endpoint;
-        attempt.flags.unsafe_sent |= cut == Some(false);
+        if cut == Some(false) {
+            attempt.unsafe_open = attempt.unsafe_open.saturating_sub(1);
+            attempt.flags.unsafe_sent = true;
+        }
         let Some(visit) = attempt.visit(endpoint) else {
             return;
         };

@@ -21,7 +21,7 @@ pub(crate) use admission::Proposal;
 pub(crate) use attempt::AttemptId;
 pub(crate) use call::{Action, CallMachine, Ended, Start, Verdict};
 pub(crate) use endpoint::EndpointId;
-pub(crate) use exchange::{Begin, End};
+pub(crate) use exchange::{Begin, End, Wish};
 pub use snapshot::{EndpointSnapshot, Snapshot, Totals};
 pub(crate) use targets::{Selection, Shipped};
 
@@ -42,6 +42,9 @@ use crate::machine::queue::{Queue, Wakes};
 use crate::machine::tokens::Tokens;
 use crate::policy::Policy;
 use crate::{Event, Instant, Netloc, Target};
+
+/// Wakers of those who wait for the last call to end, at the most.
+const CLOSERS: usize = 64;
 
 /// The shared state of one dependency.
 #[derive(Debug)]
@@ -114,7 +117,7 @@ impl Cluster {
     }
 
     /// Takes no more calls. `true` once none is under way; else `waker` is woken then.
-    pub(crate) fn poll_close(&mut self, now: Instant, waker: &Waker) -> bool {
+    pub(crate) fn poll_close(&mut self, now: Instant, waker: &Waker, wakes: &mut Wakes) -> bool {
         if !self.closed {
             self.closed = true;
             self.events.push(now, 0, || What::Closed);
@@ -123,6 +126,10 @@ impl Cluster {
             return true;
         }
         if !self.closers.iter().any(|closer| closer.will_wake(waker)) {
+            if self.closers.len() >= CLOSERS {
+                // Those who went away left theirs behind; those who are there come again.
+                self.closers.drain(..).for_each(|closer| wakes.push(closer));
+            }
             self.closers.push(waker.clone());
         }
         false

@@ -3,6 +3,7 @@
 use core::task::Waker;
 
 use super::Cluster;
+use super::admission::look;
 use super::endpoint::EndpointId;
 use crate::Instant;
 use crate::event::What;
@@ -43,8 +44,8 @@ impl Cluster {
         }
         let listed = self.table[id].listed > 0;
         while !self.table[id].is_full(policy.max_open_per_netloc) {
-            let endpoint = &mut self.table[id];
-            if endpoint.is_paused(now) || endpoint.circuit.check(now, &policy.circuit).is_err() {
+            let force = listed && self.targets.panic;
+            if look(now, policy, &self.table, id, force).is_err() {
                 return;
             }
             let fits = |want| match want {

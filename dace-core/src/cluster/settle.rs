@@ -35,7 +35,8 @@ pub(super) enum Finish {
 #[must_use]
 pub(super) struct Settled {
     pub(super) class: Class,
-    pub(super) replay_safe: bool,
+    /// A request that must not happen twice may have reached its server.
+    pub(super) unsafe_sent: bool,
     /// The exchange that dace refused, if that is why the attempt failed.
     pub(super) refusal: Option<Box<Refusal>>,
     pub(super) endpoint: EndpointId,
@@ -74,7 +75,9 @@ impl Cluster {
         for visit in attempt.visits().filter(|visit| visit.cut && cut_off) {
             visit.hear(class);
         }
-        let (call, number, flags) = (attempt.call, attempt.number, attempt.flags);
+        let (call, number) = (attempt.call, attempt.number);
+        // What is under way in another task counts as well.
+        let unsafe_sent = attempt.flags.unsafe_sent || attempt.unsafe_open > 0;
         let charged = attempt.charged;
         let elsewhere = attempt
             .others()
@@ -119,8 +122,7 @@ impl Cluster {
             self.give_back_permits(now, policy, id, wakes);
             self.forget_if_done(id);
         }
-        let replay_safe = !flags.unsafe_sent;
-        Some(Settled { class, replay_safe, refusal, endpoint: charged.endpoint })
+        Some(Settled { class, unsafe_sent, refusal, endpoint: charged.endpoint })
     }
 
     /// Gives back the permits of an attempt that is over, but for those that answers still hold.
@@ -185,7 +187,8 @@ impl Cluster {
                 endpoint.load.on_end(now, Some(elapsed.max(PENALTY)))
             }
             Class::Throttled(hint) => {
-                endpoint.load.on_end(now, Some(elapsed.max(hint.unwrap_or_default())));
+                let hint = hint.unwrap_or_default().min(policy.hint_max);
+                endpoint.load.on_end(now, Some(elapsed.max(hint)));
             }
             Class::Cancelled => endpoint.load.on_cancel(now, elapsed),
             Class::Rejected | Class::RetryRequested | Class::Ignored => {

@@ -55,14 +55,21 @@ impl Table {
         self.endpoints.insert(Entry { endpoint, older: None, newer: None })
     }
 
-    /// The entry called `netloc`, made if there is none.
+    /// The entry called `netloc`, made if there is none; a shared one if there is no room.
     pub(crate) fn intern(&mut self, now: Instant, netloc: &Netloc) -> EndpointId {
+        if self.names.len() >= self.cap && !self.names.contains_key(netloc) && !self.forget_one(now)
+        {
+            return self.overflow();
+        }
+        self.intern_listed(netloc)
+    }
+
+    /// The entry called `netloc`, made if there is none, whether there is room or not: a list of
+    /// targets is bounded by whoever wrote it.
+    pub(crate) fn intern_listed(&mut self, netloc: &Netloc) -> EndpointId {
         if let Some(&id) = self.names.get(netloc) {
             self.touch(id);
             return id;
-        }
-        if self.names.len() >= self.cap && !self.forget_one(now) {
-            return self.overflow();
         }
         let endpoint = Endpoint::new(netloc.clone());
         let id = self.endpoints.insert(Entry { endpoint, older: None, newer: None });

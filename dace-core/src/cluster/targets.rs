@@ -91,7 +91,7 @@ impl Targets {
             .targets()
             .iter()
             .map(|target| {
-                let endpoint = table.intern(now, target.netloc());
+                let endpoint = table.intern_listed(target.netloc());
                 let entry = &mut table[endpoint];
                 if joining && entry.listed == 0 {
                     entry.load.ramp_up(now);

@@ -88,7 +88,11 @@ impl<'a, R: Runtime, B: HttpBackend> Agent<'a, R, B> {
     /// Sends `request`: one exchange. Its options but `persistent` are the call's.
     ///
     /// # Errors
-    /// If dace refuses it, or the exchange fails. An answer of any status is no error.
+    /// If a header frames the message, if dace refuses it, or the exchange fails. An answer of any
+    /// status is no error.
+    ///
+    /// # Cancel safety
+    /// Dropping it gives back its places and closes its connection; the server may have seen it.
     pub async fn send(&self, request: Request) -> Result<Response<R, B>, HttpError> {
         exchange::send(self.call, request, None, Duration::MAX).await
     }
@@ -190,6 +194,9 @@ impl<R: Runtime, B: HttpBackend> RequestBuilder<'_, R, B> {
     /// # Errors
     /// If the request is wrong in itself, if dace refuses it, or if the exchange fails. An answer of
     /// any status is no error; see [`Response::error_for_status`].
+    ///
+    /// # Cancel safety
+    /// Dropping it gives back its places and closes its connection; the server may have seen it.
     pub async fn send(self) -> Result<Response<R, B>, HttpError> {
         let request = self.request.map_err(HttpError::unsent)?;
         exchange::send(self.call, request, self.idempotent, self.timeout).await
@@ -202,12 +209,6 @@ impl<R: Runtime, B: HttpBackend> RequestBuilder<'_, R, B> {
                     "a header's name must be a token, and its value free of control characters",
                 );
             };
-            if FRAMING.contains(&header.name()) {
-                return Err("a header that frames the message cannot be set: the client does that");
-            }
-            if header.name() == "host" && !names(&request.url, value) {
-                return Err("the header `host` must name the host of the URL");
-            }
             let header = if sensitive { header.sensitive() } else { header };
             request.headers.push(header);
             Ok(())
@@ -222,6 +223,19 @@ impl<R: Runtime, B: HttpBackend> RequestBuilder<'_, R, B> {
         }
         self
     }
+}
+
+/// What no request may say, however it was put together.
+pub(super) fn check_headers(request: &Request) -> Result<(), &'static str> {
+    for header in &request.headers {
+        if FRAMING.contains(&header.name()) {
+            return Err("a header that frames the message cannot be set: the client does that");
+        }
+        if header.name() == "host" && !names(&request.url, header.value()) {
+            return Err("the header `host` must name the host of the URL");
+        }
+    }
+    Ok(())
 }
 
 /// Whether a `Host` header says what the URL says.

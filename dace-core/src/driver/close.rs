@@ -44,11 +44,11 @@ impl<R: Runtime, B> Future for Close<R, B> {
         loop {
             let now = this.shared.runtime.now();
             let until = *this.until.get_or_insert_with(|| now.after(*this.within));
-            let left = this.shared.section(|_, cluster, _| {
-                if cluster.poll_close(now, cx.waker()) { 0 } else { cluster.calls_open() }
+            let left = this.shared.section(|_, cluster, wakes| {
+                if cluster.poll_close(now, cx.waker(), wakes) { 0 } else { cluster.calls_open() }
             });
             if left == 0 || now >= until {
-                this.shared.deliver();
+                this.shared.deliver_all();
                 return Poll::Ready(left);
             }
             if this.timer.as_mut().poll_at(cx, &this.shared.runtime, until).is_pending() {

@@ -76,7 +76,7 @@ impl<R: Runtime, B> Dependency<R, B> {
 
     /// Hands waiting events to the observers now.
     pub fn flush(&self) {
-        self.shared.deliver();
+        self.shared.deliver_all();
     }
 
     /// Takes no more calls, waits at most `within` for those under way, and hands over all events.

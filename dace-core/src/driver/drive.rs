@@ -155,6 +155,9 @@ where
                     guard.drive.as_mut().project().attempt.set(None);
                     guard.armed = false;
                     drop(guard);
+                    // An error is still worth telling; a value that was not good enough is not.
+                    let last = self.as_mut().project().last;
+                    *last = last.take().filter(Result::is_err);
                     action = self.as_mut().cancelled(now, cx);
                     continue;
                 }

@@ -11,14 +11,15 @@ use alloc::sync::Arc;
 use pin_project::{pin_project, pinned_drop};
 
 use super::call::Call;
+use super::client;
 use super::response::Response;
 use super::shared::Shared;
-use super::timer::{Timer, Within};
-use crate::cluster::{AttemptId, Begin, End, EndpointId};
+use super::timer::{Elapsed, Timer, Within};
+use crate::cluster::{AttemptId, Begin, End, EndpointId, Wish};
 use crate::http::error::class_of_fault;
 use crate::http::{self, Fault, FaultKind, Head, HttpErrorKind, Request, Sent, Version};
 use crate::machine::queue::TicketId;
-use crate::{Class, HttpBackend, HttpError, Instant, Netloc, Runtime};
+use crate::{Class, HttpBackend, HttpError, Instant, Runtime};
 
 /// Sends one request, and charges, counts and times it.
 pub(super) async fn send<R: Runtime, B: HttpBackend>(
@@ -35,23 +36,29 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
     request.options.connect_timeout = call.connect_timeout;
     request.options.replay_safe = replay_safe;
     request.options.deadline = call.deadline.min(limits.until);
-    let endpoint = Enter::new(call, request.url.netloc(), limits).await?;
-    let mut exchange = Exchange {
-        shared: shared.clone(),
-        id: call.id,
-        endpoint,
-        phase: Phase::Sent { replay_safe },
-    };
+    if let Err(what) = client::check_headers(&request) {
+        return Err(HttpError::unsent(HttpErrorKind::Request(what)));
+    }
+    let wish = Wish { to: request.url.netloc(), replay_safe };
+    let mut exchange = Enter::new(call, wish, limits).await?;
     let url = request.url.clone();
     let again = replay_safe.then(|| request.try_clone()).flatten();
-    let mut sent = Within::new(&shared.runtime, limits.until, shared.backend.send(request)).await;
+    // Also where the function's own future does not drop it: in another task.
+    let until = request.options.deadline;
+    let mut sent = Within::new(&shared.runtime, until, shared.backend.send(request)).await;
     let stale = matches!(&sent, Ok(Err(error)) if is_stale(B::fault(error)));
-    if let Some(again) = again.filter(|_| stale) {
-        sent = Within::new(&shared.runtime, limits.until, shared.backend.send(again)).await;
+    if let Some(mut again) = again.filter(|_| stale) {
+        // A connection of its own: others that lay idle may be as stale.
+        again.options.persistent = false;
+        sent = Within::new(&shared.runtime, until, shared.backend.send(again)).await;
     }
     let end = |class, sent| End { class, sent, replay_safe, multiplexed: false };
     match sent {
-        Err(_) => {
+        Err(Elapsed) if until < limits.until => {
+            let kind = HttpErrorKind::AttemptOver;
+            Err(HttpError::new(kind, Sent::MaybeSent, Some(url.netloc())))
+        }
+        Err(Elapsed) => {
             exchange.answered(end(Class::Timeout, Sent::MaybeSent));
             let kind = HttpErrorKind::Timeout(limits.timeout);
             Err(HttpError::new(kind, Sent::MaybeSent, Some(url.netloc())))
@@ -129,8 +136,11 @@ enum Phase {
 impl<R: Runtime, B> Exchange<R, B> {
     fn answered(&mut self, end: End) {
         self.phase = Phase::Answered;
+        let now = self.shared.runtime.now();
         let (id, endpoint) = (self.id, self.endpoint);
-        self.shared.section(|_, cluster, _| cluster.on_answer(id, endpoint, end));
+        self.shared.section(|policy, cluster, wakes| {
+            cluster.on_answer(now, policy, id, endpoint, end, wakes);
+        });
     }
 
     /// The body failed.
@@ -138,7 +148,7 @@ impl<R: Runtime, B> Exchange<R, B> {
         let now = self.shared.runtime.now();
         let (id, endpoint) = (self.id, self.endpoint);
         self.shared.section(|policy, cluster, wakes| {
-            cluster.on_body_failure(now, policy, id, endpoint, class, wakes);
+            cluster.on_exchange_class(now, policy, id, endpoint, class, wakes);
         });
     }
 
@@ -177,7 +187,7 @@ impl<R: Runtime, B> Drop for Exchange<R, B> {
 #[pin_project(PinnedDrop)]
 struct Enter<'a, R: Runtime, B> {
     call: &'a Call<R, B>,
-    to: Netloc,
+    wish: Wish,
     limits: Limits,
     ticket: Option<TicketId>,
     #[pin]
@@ -185,13 +195,13 @@ struct Enter<'a, R: Runtime, B> {
 }
 
 impl<'a, R: Runtime, B> Enter<'a, R, B> {
-    fn new(call: &'a Call<R, B>, to: Netloc, limits: Limits) -> Self {
-        Self { call, to, limits, ticket: None, timer: Timer::new() }
+    fn new(call: &'a Call<R, B>, wish: Wish, limits: Limits) -> Self {
+        Self { call, wish, limits, ticket: None, timer: Timer::new() }
     }
 }
 
 impl<R: Runtime, B> Future for Enter<'_, R, B> {
-    type Output = Result<EndpointId, HttpError>;
+    type Output = Result<Exchange<R, B>, HttpError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -202,12 +212,28 @@ impl<R: Runtime, B> Future for Enter<'_, R, B> {
                 let kind = HttpErrorKind::Timeout(this.limits.timeout);
                 return Poll::Ready(Err(HttpError::unsent(kind)));
             }
-            let (id, to, ticket) = (this.call.id, &*this.to, &mut *this.ticket);
-            let begin = shared.section(|policy, cluster, wakes| {
-                cluster.begin_exchange(now, policy, id, to, ticket, cx.waker(), wakes)
+            let (id, wish, ticket) = (this.call.id, &*this.wish, &mut *this.ticket);
+            let (begin, due) = shared.locked(|policy, cluster, wakes| {
+                cluster.begin_exchange(now, policy, id, wish, ticket, cx.waker(), wakes)
             });
+            // What was taken is in a guard before an observer runs, which may panic.
+            let begun = match &begin {
+                Begin::Go(endpoint) => Some(Exchange {
+                    shared: shared.clone(),
+                    id,
+                    endpoint: *endpoint,
+                    phase: Phase::Sent { replay_safe: wish.replay_safe },
+                }),
+                _ => None,
+            };
+            if due {
+                shared.deliver();
+            }
+            if let Some(exchange) = begun {
+                return Poll::Ready(Ok(exchange));
+            }
             let look_at = match begin {
-                Begin::Go(endpoint) => return Poll::Ready(Ok(endpoint)),
+                Begin::Go(_) => continue,
                 Begin::Wait(until) => until.min(this.limits.until),
                 Begin::Refused(refusal) => {
                     let kind = HttpErrorKind::Refused(Box::new(refusal));

@@ -22,6 +22,6 @@ pub use close::Close;
 pub use control::CircuitControl;
 pub use dependency::Dependency;
 pub use execution::{Execution, Reported};
-pub use fallback::{NoFallback, OrElse};
+pub use fallback::{Fallback, NoFallback, OrElse};
 pub use judge::{ByFn, ByType, Judge};
 pub use response::Response;

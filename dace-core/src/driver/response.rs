@@ -112,13 +112,26 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
     /// # Cancel safety
     /// No byte is lost if it is dropped.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
-        poll_fn(|cx| self.poll_chunk(cx)).await
+        // Who stops waiting has not waited on: the next wait is a new one.
+        struct Waiting<'a, R: Runtime, B: HttpBackend>(&'a mut Response<R, B>);
+        impl<R: Runtime, B: HttpBackend> Drop for Waiting<'_, R, B> {
+            fn drop(&mut self) {
+                if let Some(reading) = &mut self.0.body {
+                    reading.waiting_since = None;
+                }
+            }
+        }
+        let waiting = Waiting(self);
+        poll_fn(|cx| waiting.0.poll_chunk(cx)).await
     }
 
     /// The whole body, at most `body_limit` bytes of it.
     ///
     /// # Errors
     /// As [`chunk`](Self::chunk), and if the body is larger.
+    ///
+    /// # Cancel safety
+    /// What was read is lost if it is dropped, and the connection is closed.
     pub async fn bytes(mut self) -> Result<Bytes, HttpError> {
         let limit = match &self.body {
             Some(reading) => reading.exchange.shared.policy.body_limit,
@@ -149,6 +162,9 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
     ///
     /// # Errors
     /// As [`bytes`](Self::bytes), and if it is not UTF-8.
+    ///
+    /// # Cancel safety
+    /// As [`bytes`](Self::bytes).
     pub async fn text(self) -> Result<String, HttpError> {
         let netloc = self.url.netloc();
         let bytes = self.bytes().await?;
@@ -208,9 +224,6 @@ impl<R: Runtime, B: HttpBackend> Reading<R, B> {
                 let kind = HttpErrorKind::Timeout(self.limits.timeout);
                 return Poll::Ready(Err(Broken::Time(kind)));
             }
-            if self.waiting_since.is_some_and(|since| now >= since.after(stall)) {
-                return Poll::Ready(Err(Broken::Time(HttpErrorKind::Stalled(stall))));
-            }
             match Pin::new(&mut self.body).poll_next(cx) {
                 Poll::Ready(Some(Ok(bytes))) if bytes.is_empty() => continue,
                 Poll::Ready(Some(Ok(bytes))) => {
@@ -222,6 +235,9 @@ impl<R: Runtime, B: HttpBackend> Reading<R, B> {
                 Poll::Pending => {}
             }
             let since = *self.waiting_since.get_or_insert(now);
+            if now >= since.after(stall) {
+                return Poll::Ready(Err(Broken::Time(HttpErrorKind::Stalled(stall))));
+            }
             let until = since.after(stall).min(self.limits.until);
             let timer = self.timer.get_or_insert_with(|| Box::pin(Timer::new()));
             ready!(timer.as_mut().poll_at(cx, runtime, until));

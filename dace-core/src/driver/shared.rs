@@ -9,6 +9,9 @@ use crate::machine::queue::Wakes;
 use crate::policy::Policy;
 use crate::{Balancer, Event, Lock, Observer, Runtime, Target};
 
+/// Batches that the ring holds, and some more.
+const ROUNDS: usize = 32;
+
 pub(crate) struct Shared<R: Runtime, B> {
     pub(crate) runtime: R,
     pub(crate) backend: B,
@@ -37,7 +40,10 @@ impl<R: Runtime, B> Shared<R, B> {
     }
 
     #[inline]
-    fn locked<O>(&self, act: impl FnOnce(&Policy, &mut Cluster, &mut Wakes) -> O) -> (O, bool) {
+    pub(crate) fn locked<O>(
+        &self,
+        act: impl FnOnce(&Policy, &mut Cluster, &mut Wakes) -> O,
+    ) -> (O, bool) {
         let mut wakes = Wakes::new();
         let out = self.cluster.with(|cluster| {
             let out = act(&self.policy, cluster, &mut wakes);
@@ -47,10 +53,20 @@ impl<R: Runtime, B> Shared<R, B> {
         out
     }
 
-    /// Hands events to the observers, in order, unless somebody does already.
-    pub(crate) fn deliver(&self) {
+    /// Hands over all events that wait. Bounded: an observer may make new ones.
+    pub(crate) fn deliver_all(&self) {
+        for _ in 0..ROUNDS {
+            if !self.deliver() {
+                return;
+            }
+        }
+    }
+
+    /// Hands a batch of events to the observers, in order. `false` if there is none, or somebody
+    /// does already.
+    pub(crate) fn deliver(&self) -> bool {
         let Some(batch) = self.cluster.with(Cluster::claim_events) else {
-            return;
+            return false;
         };
         let mut delivery = Delivery { shared: self, events: batch.into_iter() };
         for event in delivery.events.by_ref() {
@@ -58,6 +74,7 @@ impl<R: Runtime, B> Shared<R, B> {
                 observer.on_event(&self.policy.id, &event);
             }
         }
+        true
     }
 }
 

@@ -121,6 +121,8 @@ impl HttpError {
             }
             HttpErrorKind::Status { status: 429, retry_after } => Class::Throttled(*retry_after),
             HttpErrorKind::Status { status, .. } => Class::of_status(*status),
+            // It never got a place: that was dace's doing, not the server's.
+            HttpErrorKind::Timeout(_) if self.0.sent == Sent::Unsent => Class::Rejected,
             HttpErrorKind::Timeout(_) | HttpErrorKind::Stalled(_) => Class::Timeout,
             HttpErrorKind::TooLarge(_) => Class::Failure,
             HttpErrorKind::NotText => Class::Failure,

@@ -15,8 +15,10 @@ pub(crate) const SHORTEST_ATTEMPT: Duration = Duration::from_millis(5);
 pub(crate) struct Failed {
     /// The class of the attempt that failed.
     pub(crate) class: Class,
-    /// Whether running it again can do it twice.
+    /// Whether running it again does no harm.
     pub(crate) replay_safe: bool,
+    /// Whether a request that must not happen twice may have reached its server.
+    pub(crate) unsafe_sent: bool,
     /// Attempts made, this one included.
     pub(crate) attempts: u32,
     /// Whether this call has had its retry without a token.
@@ -94,7 +96,12 @@ fn check_class(policy: &Policy, failed: &Failed) -> Result<(), Why> {
         if failed.replay_safe { Ok(()) } else { Err(Why::NotReplaySafe) }
     };
     match failed.class {
-        Class::Unsent | Class::Refused | Class::Rejected | Class::RetryRequested => Ok(()),
+        Class::RetryRequested => Ok(()),
+        // This exchange did nothing; an earlier one of the attempt may have.
+        Class::Unsent | Class::Refused | Class::Rejected if failed.unsafe_sent => {
+            Err(Why::NotReplaySafe)
+        }
+        Class::Unsent | Class::Refused | Class::Rejected => Ok(()),
         Class::Throttled(_) | Class::Transient => replay(),
         Class::Timeout if policy.retry_on_timeout => replay(),
         Class::Timeout

@@ -5,8 +5,6 @@ use core::task::Waker;
 use alloc::boxed::Box;
 
 use super::{Action, CallMachine, Ended, State, Verdict};
-use crate::Instant;
-use crate::Why;
 use crate::cluster::Cluster;
 use crate::cluster::admission::{Admit, Ask, Grant, Proposal};
 use crate::cluster::attempt::Attempt;
@@ -15,6 +13,7 @@ use crate::event::What;
 use crate::machine::queue::{TicketId, Wakes};
 use crate::machine::retry::SHORTEST_ATTEMPT;
 use crate::policy::Policy;
+use crate::{Class, Instant, Why};
 
 /// How often a user's balancer is asked for one attempt.
 const PROPOSALS: u8 = 4;
@@ -40,6 +39,12 @@ impl CallMachine {
             self.give_back_token(cluster);
             return self.finish(now, cluster, Verdict::Wrong(error), wakes);
         }
+        if self.last.class == Class::Rejected && self.proposes_a_tried_one(cluster) {
+            // What dace refused is tried on another endpoint, or not at all.
+            self.leave(now, policy, cluster, ticket, wakes);
+            let refusal = cluster.no_endpoint();
+            return self.refused(now, policy, cluster, refusal, wakes);
+        }
         let offer = cluster.take_turn(now, policy, ticket, waker, wakes);
         let deadline = now.after(policy.attempt_timeout).min(self.deadline);
         let ask = Ask { call: self.call, tried: &self.tried, deadline, proposal: &self.proposal };
@@ -57,16 +62,22 @@ impl CallMachine {
                 let room = ticket.is_some() || cluster.waiting_calls < policy.queue;
                 if now >= start_by || !room {
                     self.leave(now, policy, cluster, ticket, wakes);
-                    return self.refused(now, cluster, refusal, wakes);
+                    return self.refused(now, policy, cluster, refusal, wakes);
                 }
-                let ticket =
-                    ticket.unwrap_or_else(|| cluster.join_queue(now, self.call, want, waker));
+                let current = ticket.filter(|ticket| cluster.queue.want(*ticket) == Some(want));
+                let ticket = match current {
+                    Some(ticket) => ticket,
+                    None => {
+                        self.leave(now, policy, cluster, ticket, wakes);
+                        cluster.join_queue(now, self.call, want, waker)
+                    }
+                };
                 self.state = State::Queued(ticket);
                 Action::Queue(cluster.queue.look_again(now, ticket).min(start_by))
             }
             Admit::Refused(refusal) => {
                 self.leave(now, policy, cluster, ticket, wakes);
-                self.refused(now, cluster, refusal, wakes)
+                self.refused(now, policy, cluster, refusal, wakes)
             }
         }
     }
@@ -82,6 +93,13 @@ impl CallMachine {
                 self.proposals += u8::from(again);
                 again
             }
+        }
+    }
+
+    fn proposes_a_tried_one(&self, cluster: &Cluster) -> bool {
+        match &self.proposal {
+            Proposal::Target(target) => cluster.is_among(&self.tried, target.netloc()),
+            Proposal::Unasked | Proposal::Nobody | Proposal::Wrong(_) => false,
         }
     }
 
@@ -107,10 +125,14 @@ impl CallMachine {
     ) -> Action {
         self.attempts += 1;
         self.proposals = 0;
-        self.proposal = Proposal::Unasked;
         self.token_spent = core::mem::replace(&mut self.token_held, false);
         let number = self.attempts;
-        let id = cluster.attempts.insert(Attempt::new(now, self.call, number, deadline, grant));
+        let mut attempt = Attempt::new(now, self.call, number, deadline, grant);
+        if let Proposal::Target(target) = core::mem::take(&mut self.proposal) {
+            let shared = cluster.table[grant.endpoint].netloc != *target.netloc();
+            attempt.target = shared.then(|| Box::new(target));
+        }
+        let id = cluster.attempts.insert(attempt);
         cluster.events.push(now, self.call, || What::AttemptStarted {
             attempt: number,
             netloc: cluster.table[grant.endpoint].netloc.clone(),
@@ -126,6 +148,7 @@ impl CallMachine {
     fn refused(
         &mut self,
         now: Instant,
+        policy: &Policy,
         cluster: &mut Cluster,
         refusal: Refusal,
         wakes: &mut Wakes,
@@ -142,6 +165,8 @@ impl CallMachine {
         self.give_back_token(cluster);
         let verdict = if self.attempts == 0 {
             Verdict::Refused(Box::new(refusal))
+        } else if self.last.timed_out {
+            self.timed_out(policy.attempt_timeout)
         } else {
             Verdict::Ended(Ended {
                 attempts: self.attempts,

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{CallMachine, Ended, State, Verdict};
+use super::{CallMachine, Ended, Last, State, Verdict};
 use crate::cluster::Cluster;
 use crate::cluster::settle::{Finish, Settled};
 use crate::event::What;
@@ -31,6 +31,10 @@ impl CallMachine {
             let netloc = cluster.table[settled.endpoint].netloc.clone();
             trace.end(now, self.started, self.attempts, netloc, settled.class);
         }
+        if !matches!(finish, Finish::Returned { .. }) {
+            self.failed = true;
+        }
+        self.last = Last { timed_out: finish == Finish::TimedOut, class: settled.class };
         self.state = match finish {
             Finish::Returned { failed, .. } => {
                 self.failed = failed;
@@ -103,7 +107,8 @@ impl CallMachine {
         let outlook = cluster.outlook(now, policy, settled.class, &self.tried, settled.endpoint);
         let failed = Failed {
             class: settled.class,
-            replay_safe: settled.replay_safe && self.idempotent,
+            replay_safe: !settled.unsafe_sent && self.idempotent,
+            unsafe_sent: settled.unsafe_sent,
             attempts: self.attempts,
             free_used: self.free_used,
             deadline: self.deadline,

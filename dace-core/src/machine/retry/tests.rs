@@ -41,7 +41,14 @@ fn policy() -> Policy {
 }
 
 fn failed(class: Class) -> Failed {
-    Failed { class, replay_safe: true, attempts: 1, free_used: false, deadline: at(5_000) }
+    Failed {
+        class,
+        replay_safe: true,
+        unsafe_sent: false,
+        attempts: 1,
+        free_used: false,
+        deadline: at(5_000),
+    }
 }
 
 fn decide(
