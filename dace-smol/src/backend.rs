@@ -53,6 +53,11 @@ pub struct IsahcBackend {
 
 impl Connect for IsahcBackend {
     fn connect(settings: HttpSettings<Infallible>) -> Result<Self, ConfigError> {
+        if settings.head_limit != HttpSettings::<Infallible>::default().head_limit {
+            let problem =
+                "cannot be set on isahc: libcurl's own limit of 300 KiB holds; leave it out";
+            return Err(ConfigError::new("head_limit", problem));
+        }
         Ok(Self { clients: Arc::new(Clients::new(&settings)) })
     }
 }

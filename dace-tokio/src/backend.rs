@@ -81,8 +81,10 @@ impl HyperBackend {
         let origin = url.target();
         let running = Arc::new(());
         let request = message(request, running.clone())?;
-        let idle = options.persistent.then(|| self.pool.take(&origin));
-        let mut connection = match idle.flatten() {
+        // One that must not be used again takes the place of an idle one: together they are no more
+        // than the pool may have.
+        let idle = self.pool.take(&origin).filter(|_| options.persistent);
+        let mut connection = match idle {
             Some(connection) => connection,
             None => self.open(&url, options.connect_timeout).await?,
         };

@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use dace::Instant;
+
 use crate::server::Server;
 use crate::traffic::{Story, Tally};
 
@@ -57,7 +59,14 @@ impl Progress {
     }
 }
 
-pub(crate) fn print(servers: &[Server], plain: &Tally, dace: &Tally, story: &Story) {
+/// Prints the table. Answers whether clients and servers agree.
+pub(crate) fn print(
+    servers: &[Server],
+    plain: &Tally,
+    dace: &Tally,
+    story: &Story,
+    begin: Instant,
+) -> bool {
     let read = |of_dace: bool| -> Vec<u64> {
         let count = |server: &Server| if of_dace { server.counts().1 } else { server.counts().0 };
         servers.iter().map(count).collect()
@@ -94,14 +103,16 @@ pub(crate) fn print(servers: &[Server], plain: &Tally, dace: &Tally, story: &Sto
     row("requests, by the servers", sum(&read_plain), sum(&read_dace));
     let agree = |read: &[u64], tally: &Tally| {
         let read = read.iter().sum::<u64>();
-        let range = tally.answered..=tally.answered + tally.unknown;
-        String::from(if range.contains(&read) { "yes" } else { "NO" })
+        (tally.answered..=tally.answered + tally.unknown).contains(&read)
     };
-    row("do they agree?", agree(&read_plain, plain), agree(&read_dace, dace));
-    protections(story);
+    let (plain_agrees, dace_agrees) = (agree(&read_plain, plain), agree(&read_dace, dace));
+    let word = |agrees: bool| String::from(if agrees { "yes" } else { "NO" });
+    row("do they agree?", word(plain_agrees), word(dace_agrees));
+    protections(story, begin);
+    plain_agrees && dace_agrees
 }
 
-fn protections(story: &Story) {
+fn protections(story: &Story, begin: Instant) {
     println!();
     println!("what protected the calls through dace:");
     println!("  balancer   sent the traffic where it is fast and works (shares above)");
@@ -112,8 +123,7 @@ fn protections(story: &Story) {
         story.refused_by_circuits
     );
     println!("  queue      {:>5} calls waited for a place", story.queued);
-    let first = story.circuits.first().map(|(at, _)| *at).unwrap_or_default();
     for (at, change) in story.circuits.iter().take(12) {
-        println!("    + {:>4.1} s   {change}", (*at - first).as_secs_f64());
+        println!("    + {:>4.1} s   {change}", at.since(begin).as_secs_f64());
     }
 }

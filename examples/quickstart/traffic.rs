@@ -141,7 +141,7 @@ pub(crate) struct Story {
     pub(crate) rescued: u64,
     pub(crate) refused_by_circuits: u64,
     pub(crate) queued: u64,
-    pub(crate) circuits: Vec<(Duration, String)>,
+    pub(crate) circuits: Vec<(Instant, String)>,
 }
 
 impl Story {
@@ -156,8 +156,8 @@ impl Story {
                 self.refused_by_circuits += 1;
             }
             What::CircuitChanged { netloc, from, to } => {
-                let at = event.at.since(Instant::EPOCH);
-                self.circuits.push((at, format!("{netloc}: {} → {}", from.name(), to.name())));
+                self.circuits
+                    .push((event.at, format!("{netloc}: {} → {}", from.name(), to.name())));
             }
             _ => {}
         }

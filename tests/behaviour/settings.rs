@@ -86,8 +86,8 @@ const TABLE: &[(&str, &str)] = &[
     ),
     ("DependencyBuilder::observer", "events::a_retried_call_tells_its_story_in_order"),
     ("DependencyBuilder::tls", "config::an_http_setting_beside_a_ready_backend_is_named"),
-    ("DependencyBuilder::resolve", "config::an_http_setting_beside_a_ready_backend_is_named"),
-    ("DependencyBuilder::head_limit", "config::an_http_setting_beside_a_ready_backend_is_named"),
+    ("DependencyBuilder::resolve", "sockets::given_addresses_reach_the_backend"),
+    ("DependencyBuilder::head_limit", "sockets::a_head_limit_binds_or_is_refused"),
     (
         "Breaker::consecutive_failures",
         "settings::a_circuit_stays_open_as_long_as_it_is_told_and_longer_each_time",
@@ -145,6 +145,7 @@ const TESTS: &[(&str, &str)] = &[
     ("http", include_str!("http.rs")),
     ("retry", include_str!("retry.rs")),
     ("settings", include_str!("settings.rs")),
+    ("sockets", include_str!("../sockets/requests.rs")),
 ];
 
 /// Public methods that take the value and give it back changed.
@@ -173,13 +174,13 @@ fn every_setter_has_a_test_that_fails_when_it_is_ignored() {
     let mut page = String::from(
         "# Settings, and the tests that fail when they are ignored\n\n\
          Written by `DACE_BLESS=1 cargo test --test behaviour settings`.\n\n\
-         | setting | test in `tests/behaviour` |\n|---|---|\n",
+         | setting | test in `tests/behaviour`, or in `tests/sockets` |\n|---|---|\n",
     );
     for (setter, test) in TABLE {
         assert!(setters().iter().any(|known| known == setter), "{setter} is no setter");
         let (module, name) = test.split_once("::").unwrap();
         let source = TESTS.iter().find(|(known, _)| *known == module).map(|(_, source)| source);
-        let found = source.is_some_and(|source| source.contains(&format!("fn {name}(")));
+        let found = source.is_some_and(|source| source.contains(&format!("fn {name}")));
         assert!(found, "{test} does not exist");
         writeln!(page, "| `{setter}` | `{test}` |").unwrap();
     }

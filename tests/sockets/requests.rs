@@ -17,6 +17,8 @@ on_both_adapters! {
     an_absolute_url_is_charged_to_its_netloc
     https_without_tls_names_the_feature
     contradicting_lengths_are_malformed
+    given_addresses_reach_the_backend
+    a_head_limit_binds_or_is_refused
 }
 
 fn status(code: u16) -> Step {
@@ -195,4 +197,35 @@ async fn contradicting_lengths_are_malformed<A: Adapter>() {
     assert_eq!(error.class(), Class::Failure);
     assert_eq!(arrived(&server, "GET"), 1, "it is not retried");
     assert_all_back(&one);
+}
+
+async fn given_addresses_reach_the_backend<A: Adapter>() {
+    let server = Server::start([keep_alive(&["named"])]);
+    let url = format!("http://named.example:{}", server.address().port());
+    let named = dependency::<A>(|builder| {
+        builder.targets([url]).resolve("named.example", [server.address()])
+    });
+    assert_eq!(get_root(&named).await.unwrap(), "named");
+}
+
+/// hyper takes the limit. libcurl has one of its own, so there the setting is an error: none is
+/// accepted and ignored.
+async fn a_head_limit_binds_or_is_refused<A: Adapter>() {
+    let long = format!("HTTP/1.1 200 OK\r\nx-long: {}\r\n\r\n", "x".repeat(20_000));
+    let server = Server::start([vec![Step::ReadRequest, Step::Offer(long.into_bytes())]]);
+    let built = dace::Dependency::<A::Runtime, A::Backend>::builder("limited")
+        .targets([server.url("")])
+        .head_limit(10_000)
+        .retry_attempts(0)
+        .build();
+    match built {
+        Ok(limited) => {
+            let error = get_root(&limited).await.unwrap_err().into_source().unwrap();
+            assert_eq!(error.kind(), &HttpErrorKind::Fault(FaultKind::Malformed));
+        }
+        Err(error) => {
+            assert_eq!(error.setting(), "head_limit");
+            assert!(std::any::type_name::<A>().contains("smol"), "{error}");
+        }
+    }
 }
