@@ -140,7 +140,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
         self
     }
 
-    /// Operations open at one netloc at a time. Default 10.
+    /// Operations open at one netloc at a time. Default 10; zero is an error.
     #[must_use]
     pub fn max_open_per_netloc(mut self, limit: u32) -> Self {
         self.max_open_per_netloc = limit;
@@ -163,7 +163,8 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
     }
 
     /// How long an attempt must have run for its being dropped to count as a timeout of the server.
-    /// Default: `expected_in` if that is set, else half of the call's timeout.
+    /// Default: `expected_in` if that is set, else half of the call's own timeout, and never with
+    /// `no_timeout`.
     #[must_use]
     pub fn hang_after(mut self, duration: Duration) -> Self {
         self.hang_after = Some(duration);
@@ -177,7 +178,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
         self
     }
 
-    /// The most HTTP connections per netloc, busy and idle together. Default 10.
+    /// The most HTTP connections per netloc, busy and idle together. Default 10; zero is an error.
     #[must_use]
     pub fn http_pool_size(mut self, connections: u32) -> Self {
         self.http_pool_size = connections;
@@ -191,7 +192,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
         self
     }
 
-    /// The most bytes that `bytes` and `text` read of one body. Default 64 MiB.
+    /// The most bytes that `bytes` and `text` read of one body. Default 64 MiB; zero is an error.
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
@@ -206,35 +207,36 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
         self
     }
 
-    /// When circuits open and close.
+    /// When circuits open and close. Default [`Breaker::new`].
     #[must_use]
     pub fn breaker(mut self, breaker: Breaker) -> Self {
         self.breaker = breaker;
         self
     }
 
-    /// The waits between attempts.
+    /// The waits between attempts. Default [`Backoff::new`].
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
     }
 
-    /// What pays for retries.
+    /// What pays for retries. Default [`Budget::new`].
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
         self
     }
 
-    /// The longest pause that a server may ask for. Default 30 s.
+    /// The longest pause that a server may ask for. Default 30 s; zero is an error.
     #[must_use]
     pub fn hint_max(mut self, max: Duration) -> Self {
         self.hint_max = max;
         self
     }
 
-    /// Netlocs that are accounted one by one; those beyond share one entry. Default 10,000.
+    /// Netlocs that are accounted one by one; those beyond share one entry. Default 10,000; zero is an
+    /// error. Listed targets are always accounted one by one.
     #[must_use]
     pub fn max_netlocs(mut self, netlocs: usize) -> Self {
         self.max_netlocs = netlocs;
@@ -276,7 +278,8 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
         self
     }
 
-    /// Addresses of a name, which is then not looked up.
+    /// Addresses of a name, which is then not looked up. On hyper they are tried in turn; isahc uses the
+    /// first.
     #[must_use]
     pub fn resolve(mut self, name: &str, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         self.http.resolve.push((name.to_ascii_lowercase(), addresses.into_iter().collect()));
@@ -284,7 +287,8 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
         self
     }
 
-    /// The most bytes that the heads of one answer may have. Default 64 KiB.
+    /// The most bytes that the heads of one answer may have. Default 64 KiB on hyper. isahc has a limit
+    /// of its own, 300 KiB, and refuses this setting.
     #[must_use]
     pub fn head_limit(mut self, bytes: usize) -> Self {
         self.http.head_limit = bytes;
