@@ -140,6 +140,16 @@ impl Seen {
     pub(crate) fn count(&self, like: impl Fn(&Event) -> bool) -> usize {
         self.0.lock().unwrap().iter().filter(|event| like(event)).count()
     }
+
+    /// Attempts that neither succeeded nor were dropped.
+    pub(crate) fn failures(&self) -> Vec<Event> {
+        use dace::{Class, What};
+        let failed = |event: &&Event| match event.what {
+            What::AttemptEnded { class, .. } => !matches!(class, Class::Success | Class::Cancelled),
+            _ => false,
+        };
+        self.0.lock().unwrap().iter().filter(failed).cloned().collect()
+    }
 }
 
 impl Observer for Seen {
