@@ -6,6 +6,8 @@
 use core::future::Future;
 use core::time::Duration;
 
+use alloc::string::String;
+
 use crate::Instant;
 
 /// A clock, timers, a lock and a seed.
@@ -34,6 +36,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// The time since the Unix epoch, if the runtime knows it. Used for one thing only: to read a
     /// `Retry-After` date when the answer has no `Date` of its own.
     fn unix_time(&self) -> Option<Duration> {
+        None
+    }
+
+    /// A variable of the process's environment, if there is such a thing. Read for one thing only: the
+    /// proxies, when a dependency that asks for them (`use_proxy`) is built.
+    fn variable(&self, name: &str) -> Option<String> {
+        let _ = name;
         None
     }
 }

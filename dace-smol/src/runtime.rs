@@ -67,4 +67,8 @@ impl Runtime for SmolRuntime {
     fn unix_time(&self) -> Option<Duration> {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()
     }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
 }

@@ -46,4 +46,8 @@ impl Runtime for TokioRuntime {
     fn unix_time(&self) -> Option<Duration> {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()
     }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
 }

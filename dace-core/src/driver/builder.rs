@@ -1,7 +1,8 @@
 //! The builder: every setting, checked in one place.
 
+mod http;
+
 use core::fmt;
-use core::net::SocketAddr;
 use core::time::Duration;
 
 use alloc::boxed::Box;
@@ -15,7 +16,7 @@ use super::shared::Shared;
 use crate::balancer::{self, Kind, LoadBalancer};
 use crate::cluster::{Cluster, Selection, Shipped};
 use crate::dependency_id;
-use crate::http::{Connect, HttpSettings};
+use crate::http::Connect;
 use crate::machine::circuit::CircuitRules;
 use crate::policy::Policy;
 use crate::{
@@ -52,9 +53,7 @@ pub struct DependencyBuilder<R: Runtime, B: HttpBackend> {
     targets: Option<Result<Vec<Target>, ConfigError>>,
     load_balancer: Option<LoadBalancer>,
     observers: Vec<Box<dyn Observer>>,
-    http: HttpSettings<B::Tls>,
-    /// The first setting that concerns the backend alone.
-    http_setting: Option<&'static str>,
+    http: http::Settings<B::Tls>,
     runtime: core::marker::PhantomData<fn() -> R>,
 }
 
@@ -84,8 +83,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
             targets: None,
             load_balancer: None,
             observers: Vec::new(),
-            http: HttpSettings::default(),
-            http_setting: None,
+            http: http::Settings::new(),
             runtime: core::marker::PhantomData,
         }
     }
@@ -270,32 +268,6 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
         self
     }
 
-    /// The TLS configuration, of the backend's own TLS library.
-    #[must_use]
-    pub fn tls(mut self, tls: B::Tls) -> Self {
-        self.http.tls = Some(tls);
-        self.http_setting.get_or_insert("tls");
-        self
-    }
-
-    /// Addresses of a name, which is then not looked up. On hyper they are tried in turn; isahc uses the
-    /// first.
-    #[must_use]
-    pub fn resolve(mut self, name: &str, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
-        self.http.resolve.push((name.to_ascii_lowercase(), addresses.into_iter().collect()));
-        self.http_setting.get_or_insert("resolve");
-        self
-    }
-
-    /// The most bytes that the heads of one answer may have. Default 64 KiB on hyper. isahc has a limit
-    /// of its own, 300 KiB, and refuses this setting.
-    #[must_use]
-    pub fn head_limit(mut self, bytes: usize) -> Self {
-        self.http.head_limit = bytes;
-        self.http_setting.get_or_insert("head_limit");
-        self
-    }
-
     /// The dependency, on a runtime and a backend of its own making.
     ///
     /// # Errors
@@ -305,11 +277,11 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
         R: Default,
         B: Connect,
     {
-        let mut settings = core::mem::take(&mut self.http);
-        settings.pool_size = self.http_pool_size as usize;
-        self.check_http(&settings)?;
-        let prepared = self.prepare()?;
-        Ok(prepared.assemble(R::default(), B::connect(settings)?))
+        let pool_size = self.http_pool_size;
+        let settings = self.http.backend_settings(pool_size)?;
+        let runtime = R::default();
+        let prepared = self.prepare(&runtime)?;
+        Ok(prepared.assemble(runtime, B::connect(settings)?))
     }
 
     /// The dependency, on a runtime and a backend that are ready.
@@ -318,24 +290,11 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
     /// The first setting that cannot be used, and what would be right. A setting that concerns the
     /// backend alone is an error here: the backend is made already.
     pub fn build_with(self, runtime: R, backend: B) -> Result<Dependency<R, B>, ConfigError> {
-        if let Some(setting) = self.http_setting {
-            let problem = "has no effect on a backend that is ready; set it where the backend is made, \
-                           or use `build()`";
-            return Err(ConfigError::new(setting, problem));
-        }
-        Ok(self.prepare()?.assemble(runtime, backend))
+        self.http.refuse_backend_settings()?;
+        Ok(self.prepare(&runtime)?.assemble(runtime, backend))
     }
 
-    fn check_http(&self, settings: &HttpSettings<B::Tls>) -> Result<(), ConfigError> {
-        not_zero("head_limit", settings.head_limit, "allow at least one byte")?;
-        if let Some((name, _)) = settings.resolve.iter().find(|(_, list)| list.is_empty()) {
-            let problem = format!("names no address for {name}; give at least one");
-            return Err(ConfigError::new("resolve", problem));
-        }
-        Ok(())
-    }
-
-    fn prepare(self) -> Result<Prepared, ConfigError> {
+    fn prepare(self, runtime: &R) -> Result<Prepared, ConfigError> {
         let id = dependency_id::sanitise(&self.id)
             .ok_or_else(|| ConfigError::new("dependency_id", "must not be empty"))?;
         positive("timeout", self.timeout, "use `no_timeout()` to switch it off")?;
@@ -372,6 +331,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
             http_pool_size: self.http_pool_size,
             stall_timeout: self.stall_timeout,
             body_limit: self.body_limit,
+            client: self.http.client_rules(runtime)?,
             circuit: CircuitRules::new(&self.breaker, self.circuit_reset_timeout),
             backoff: self.backoff,
             budget: self.budget,

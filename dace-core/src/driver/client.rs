@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::call::Call;
 use super::exchange;
 use super::response::Response;
-use crate::http::{Body, Header, HttpErrorKind, Method, Request, Url};
+use crate::http::{Body, Header, HttpErrorKind, Method, Request, Url, header};
 use crate::{HttpBackend, HttpError, Runtime};
 
 /// The HTTP client of one attempt. From [`Call::http`].
@@ -121,18 +121,6 @@ pub struct RequestBuilder<'a, R: Runtime, B> {
     timeout: Duration,
 }
 
-/// Headers that say how the message is framed or carried: the client's business alone.
-const FRAMING: [&str; 8] = [
-    "connection",
-    "content-length",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 impl<R: Runtime, B: HttpBackend> RequestBuilder<'_, R, B> {
     /// Adds a header. Several of one name are sent in this order.
     pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
@@ -228,8 +216,8 @@ impl<R: Runtime, B: HttpBackend> RequestBuilder<'_, R, B> {
 /// What no request may say, however it was put together.
 pub(super) fn check_headers(request: &Request) -> Result<(), &'static str> {
     for header in &request.headers {
-        if FRAMING.contains(&header.name()) {
-            return Err("a header that frames the message cannot be set: the client does that");
+        if let Some(problem) = header::reserved(header.name()) {
+            return Err(problem);
         }
         if header.name() == "host" && !names(&request.url, header.value()) {
             return Err("the header `host` must name the host of the URL");

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::{Fault, Request};
+use super::{Certificate, Fault, Header, Identity, Protocol, Request};
 use crate::ConfigError;
 
 /// Does one exchange at a time, and nothing that was not asked for: no retry, no redirect, no
@@ -38,6 +38,12 @@ pub trait HttpBackend: Send + Sync + 'static {
 
     /// What `error` means, and whether the server may have seen the request.
     fn fault(error: &Self::Error) -> Fault;
+
+    /// The fields that came after the body (RFC 9110, 6.5), once it has ended. None by default.
+    fn trailers(body: &Self::Body) -> &[Header] {
+        let _ = body;
+        &[]
+    }
 }
 
 /// The head and the body of an answer, as a backend hands them over.
@@ -96,22 +102,40 @@ pub struct HttpSettings<Tls> {
     /// How long a connection may lie idle. Below the keep-alive of common servers, of which Node's
     /// 5 s is the shortest.
     pub idle_timeout: Duration,
+    /// How old a connection may be when an exchange begins on it: so that a change of a name's
+    /// addresses is seen.
+    pub max_age: Duration,
+    /// Which version of HTTP is spoken.
+    pub protocol: Protocol,
     /// The most bytes that the heads of one answer may have, informational ones included.
     pub head_limit: usize,
-    /// The adapter's own TLS configuration, if the user gave one.
+    /// The adapter's own TLS configuration, if the user gave one: then it stands alone, and
+    /// `roots`, `identity` and `accept_any_certificate` are not set.
     pub tls: Option<Tls>,
+    /// Authorities to trust in place of the platform's. None: the platform's.
+    pub roots: Vec<Certificate>,
+    /// How this side shows who it is.
+    pub identity: Option<Identity>,
+    /// Whether certificates are not verified at all.
+    pub accept_any_certificate: bool,
     /// Names that are not looked up: their addresses are given.
     pub resolve: Vec<(String, Vec<SocketAddr>)>,
 }
 
 impl<Tls> Default for HttpSettings<Tls> {
-    /// 10 connections per netloc, idle for at most 4 s, heads of at most 64 KiB.
+    /// 10 connections per netloc, idle for at most 4 s, 5 minutes old at most, heads of at most
+    /// 64 KiB, the platform's roots.
     fn default() -> Self {
         Self {
             pool_size: 10,
             idle_timeout: Duration::from_secs(4),
+            max_age: Duration::from_secs(300),
+            protocol: Protocol::Negotiated,
             head_limit: 64 * 1024,
             tls: None,
+            roots: Vec::new(),
+            identity: None,
+            accept_any_certificate: false,
             resolve: Vec::new(),
         }
     }

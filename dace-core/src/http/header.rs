@@ -62,6 +62,27 @@ pub(crate) fn find<'a>(headers: &'a [Header], name: &str) -> Option<&'a Header> 
     headers.iter().find(|header| header.name() == name)
 }
 
+/// Headers that say how the message is framed or carried: the client's business alone.
+const FRAMING: [&str; 8] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Why a request cannot have a header of this name (in lower case), if it cannot.
+pub(crate) fn reserved(name: &str) -> Option<&'static str> {
+    if FRAMING.contains(&name) {
+        return Some("a header that frames the message cannot be set: the client does that");
+    }
+    (name == "proxy-authorization")
+        .then_some("a proxy's credentials belong into its URL: a server would see them here")
+}
+
 /// A token of RFC 9110, 5.6.2.
 pub(crate) fn is_token(name: &str) -> bool {
     !name.is_empty()

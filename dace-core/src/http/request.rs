@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Body, Header, Method, Url};
+use super::{Body, Header, Method, Proxy, Url};
 use crate::Instant;
 
 /// One request, checked: the URL is absolute and `http` or `https`, headers hold no line breaks, and
@@ -20,6 +21,8 @@ pub struct Request {
     pub headers: Vec<Header>,
     /// The body.
     pub body: Body,
+    /// The proxy to send it through: the dependency's, not the request's own business.
+    pub proxy: Option<Arc<Proxy>>,
     /// How to send it.
     pub options: Options,
 }
@@ -27,7 +30,14 @@ pub struct Request {
 impl Request {
     /// A request without headers and body.
     pub fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: Vec::new(), body: Body::empty(), options: Options::default() }
+        Self {
+            method,
+            url,
+            headers: Vec::new(),
+            body: Body::empty(),
+            proxy: None,
+            options: Options::default(),
+        }
     }
 
     /// Another copy, unless the body is a one-shot stream.
@@ -37,6 +47,7 @@ impl Request {
             url: self.url.clone(),
             headers: self.headers.clone(),
             body: self.body.try_clone()?,
+            proxy: self.proxy.clone(),
             options: self.options,
         })
     }

@@ -3,10 +3,12 @@
 mod backoff;
 mod breaker;
 mod budget;
+mod client;
 
 pub use backoff::Backoff;
 pub use breaker::Breaker;
 pub use budget::Budget;
+pub(crate) use client::ClientRules;
 
 use core::time::Duration;
 
@@ -31,6 +33,7 @@ pub(crate) struct Policy {
     pub(crate) http_pool_size: u32,
     pub(crate) stall_timeout: Duration,
     pub(crate) body_limit: usize,
+    pub(crate) client: ClientRules,
     pub(crate) circuit: CircuitRules,
     pub(crate) backoff: Backoff,
     pub(crate) budget: Budget,
