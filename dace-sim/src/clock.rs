@@ -27,6 +27,7 @@ pub(crate) struct State {
     timer_count: u64,
     pub(crate) rng: fastrand::Rng,
     pub(crate) servers: Servers,
+    pub(crate) variables: BTreeMap<String, String>,
 }
 
 impl World {
@@ -37,6 +38,7 @@ impl World {
             timer_count: 0,
             rng: fastrand::Rng::with_seed(seed),
             servers: Servers::default(),
+            variables: BTreeMap::new(),
         };
         Arc::new(Self { state: Mutex::new(state) })
     }
@@ -112,6 +114,10 @@ impl Runtime for SimRuntime {
 
     fn seed(&self) -> u64 {
         self.world.lock().rng.u64(..)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.world.lock().variables.get(name).cloned()
     }
 
     fn unix_time(&self) -> Option<Duration> {

@@ -147,6 +147,12 @@ impl Sim {
         self.world.now().since(Instant::EPOCH)
     }
 
+    /// Sets a variable of the simulated environment, which is empty at first.
+    pub fn variable(&self, name: &str, value: &str) -> &Self {
+        self.world.lock().variables.insert(name.into(), value.into());
+        self
+    }
+
     /// A timer on the virtual clock.
     pub fn sleep(&self, duration: Duration) -> SimSleep {
         self.world.sleep(duration)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dace_core::http::{Fault, FaultKind, Method, Request, Sent};
+use dace_core::http::{Fault, FaultKind, Header, Method, Proxy, Request, Sent};
 use dace_core::{Instant, Netloc};
 
 use crate::clock::World;
@@ -30,6 +30,20 @@ pub struct Arrival {
     pub method: Method,
     /// Path and query.
     pub path: String,
+    /// The headers, in order.
+    pub headers: Vec<Header>,
+    /// The body, if it was given as bytes.
+    pub body: Option<Bytes>,
+    /// The proxy that it came through.
+    pub proxy: Option<Arc<Proxy>>,
+}
+
+impl Arrival {
+    /// The first value of a header, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let found = self.headers.iter().find(|header| header.name() == name);
+        found.map(|header| &header.value()[..])
+    }
 }
 
 /// What a server answers.
@@ -268,6 +282,9 @@ impl Servers {
             at: now.since(Instant::EPOCH),
             method: request.method.clone(),
             path: request.url.path_and_query().into(),
+            headers: request.headers.clone(),
+            body: request.body.as_bytes().cloned(),
+            proxy: request.proxy.clone(),
         });
         script.open += 1;
         script.peak = script.peak.max(script.open);

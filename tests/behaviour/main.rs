@@ -8,6 +8,9 @@ mod balancing;
 mod breaker;
 mod cancellation;
 mod charging;
+mod client;
+#[cfg(feature = "gzip")]
+mod compression;
 mod config;
 mod corners;
 mod deadline;
@@ -16,6 +19,7 @@ mod events;
 mod fallback;
 mod http;
 mod panics;
+mod redirects;
 mod retry;
 mod settings;
 mod support;

@@ -85,6 +85,37 @@ const TABLE: &[(&str, &str)] = &[
         "balancing::round_robin_takes_turns_and_passes_over_the_open_ones",
     ),
     ("DependencyBuilder::observer", "events::a_retried_call_tells_its_story_in_order"),
+    ("DependencyBuilder::https_only", "client::https_only_refuses_plain_http_whoever_asks"),
+    (
+        "DependencyBuilder::max_redirects",
+        "redirects::a_loop_ends_after_so_many_redirects_as_are_set_and_is_not_retried",
+    ),
+    (
+        "DependencyBuilder::user_agent",
+        "client::a_request_says_who_calls_and_has_the_dependencys_headers_unless_it_has_its_own",
+    ),
+    (
+        "DependencyBuilder::default_header",
+        "client::a_request_says_who_calls_and_has_the_dependencys_headers_unless_it_has_its_own",
+    ),
+    (
+        "DependencyBuilder::default_sensitive_header",
+        "redirects::credentials_never_leave_their_origin_and_never_come_back",
+    ),
+    (
+        "DependencyBuilder::use_proxy",
+        "client::a_proxy_goes_along_with_every_request_and_the_environment_is_asked_only_if_told",
+    ),
+    (
+        "DependencyBuilder::proxy",
+        "client::a_proxy_goes_along_with_every_request_and_the_environment_is_asked_only_if_told",
+    ),
+    ("DependencyBuilder::root_certificate", "contracts::TODO"),
+    ("DependencyBuilder::identity", "contracts::TODO"),
+    ("DependencyBuilder::verification", "contracts::TODO"),
+    ("DependencyBuilder::protocol", "contracts::TODO"),
+    ("DependencyBuilder::http_idle_timeout", "contracts::TODO"),
+    ("DependencyBuilder::http_max_age", "contracts::TODO"),
     ("DependencyBuilder::tls", "config::an_http_setting_beside_a_ready_backend_is_named"),
     ("DependencyBuilder::resolve", "sockets::given_addresses_reach_the_backend"),
     ("DependencyBuilder::head_limit", "sockets::a_head_limit_binds_or_is_refused"),
@@ -105,6 +136,46 @@ const TABLE: &[(&str, &str)] = &[
     ("Budget::deposit", "settings::successes_deposit_what_is_set"),
     ("Budget::banked", "retry::an_empty_budget_makes_no_retries_and_kills_no_attempt"),
     ("Budget::unlimited", "settings::an_unlimited_budget_pays_for_every_retry"),
+    (
+        "RequestBuilder::header",
+        "sockets::a_get_has_status_headers_and_body_and_the_next_reuses_its_connection",
+    ),
+    ("RequestBuilder::headers", "client::several_headers_arrive_in_order"),
+    (
+        "RequestBuilder::sensitive_header",
+        "redirects::credentials_never_leave_their_origin_and_never_come_back",
+    ),
+    (
+        "RequestBuilder::query",
+        "client::query_pairs_are_appended_in_order_and_what_the_url_has_stays",
+    ),
+    (
+        "RequestBuilder::basic_auth",
+        "client::credentials_become_one_authorization_and_two_are_an_error",
+    ),
+    (
+        "RequestBuilder::bearer_auth",
+        "client::credentials_become_one_authorization_and_two_are_an_error",
+    ),
+    ("RequestBuilder::body", "client::a_stream_is_sent_once_and_a_factory_again"),
+    ("RequestBuilder::stream", "client::a_stream_is_sent_once_and_a_factory_again"),
+    ("RequestBuilder::form", "client::a_form_and_json_say_what_they_are"),
+    ("RequestBuilder::json", "client::json_goes_both_ways_and_what_is_none_is_a_typed_error"),
+    ("RequestBuilder::timeout", "redirects::the_timeout_of_a_request_holds_for_all_its_hops"),
+    (
+        "RequestBuilder::persistent",
+        "client::a_request_that_is_not_persistent_says_so_to_the_backend",
+    ),
+    (
+        "RequestBuilder::allow_redirects",
+        "redirects::a_loop_ends_after_so_many_redirects_as_are_set_and_is_not_retried",
+    ),
+    (
+        "RequestBuilder::max_redirects",
+        "redirects::a_loop_ends_after_so_many_redirects_as_are_set_and_is_not_retried",
+    ),
+    ("RequestBuilder::https_only", "client::https_only_refuses_plain_http_whoever_asks"),
+    ("RequestBuilder::idempotent", "retry::TODO"),
     ("Execution::timeout", "admission::a_waiter_that_can_no_longer_start_in_time_leaves_at_once"),
     (
         "Execution::within",
@@ -126,6 +197,8 @@ const TABLE: &[(&str, &str)] = &[
 
 const SOURCES: &[(&str, &str)] = &[
     ("DependencyBuilder", include_str!("../../dace-core/src/driver/builder.rs")),
+    ("DependencyBuilder", include_str!("../../dace-core/src/driver/builder/http.rs")),
+    ("RequestBuilder", include_str!("../../dace-core/src/driver/request.rs")),
     ("Breaker", include_str!("../../dace-core/src/policy/breaker.rs")),
     ("Backoff", include_str!("../../dace-core/src/policy/backoff.rs")),
     ("Budget", include_str!("../../dace-core/src/policy/budget.rs")),
@@ -138,11 +211,13 @@ const TESTS: &[(&str, &str)] = &[
     ("breaker", include_str!("breaker.rs")),
     ("cancellation", include_str!("cancellation.rs")),
     ("charging", include_str!("charging.rs")),
+    ("client", include_str!("client.rs")),
     ("config", include_str!("config.rs")),
     ("deadline", include_str!("deadline.rs")),
     ("events", include_str!("events.rs")),
     ("fallback", include_str!("fallback.rs")),
     ("http", include_str!("http.rs")),
+    ("redirects", include_str!("redirects.rs")),
     ("retry", include_str!("retry.rs")),
     ("settings", include_str!("settings.rs")),
     ("sockets", include_str!("../sockets/requests.rs")),
@@ -162,7 +237,8 @@ fn setters() -> Vec<String> {
             }
         }
     }
-    setters.retain(|setter| !setter.ends_with("::build") && !setter.ends_with("::build_with"));
+    let acts = ["::build", "::build_with", "::send"];
+    setters.retain(|setter| !acts.iter().any(|act| setter.ends_with(act)));
     setters
 }
 

@@ -1,16 +1,13 @@
-//! The HTTP client that a call carries: what a request is to be, checked before anything is sent.
+//! The HTTP client that a call carries, and the agent under it.
 
 use core::fmt;
 use core::time::Duration;
 
-use alloc::string::String;
-
-use bytes::Bytes;
-
 use super::call::Call;
-use super::exchange;
+use super::exchange::{self, Order};
+use super::request::RequestBuilder;
 use super::response::Response;
-use crate::http::{Body, Header, HttpErrorKind, Method, Request, Url, header};
+use crate::http::{HttpErrorKind, Method, Request, Url};
 use crate::{HttpBackend, HttpError, Runtime};
 
 /// The HTTP client of one attempt. From [`Call::http`].
@@ -58,12 +55,7 @@ impl<'a, R: Runtime, B: HttpBackend> Http<'a, R, B> {
 
     /// A request with any method.
     pub fn request(&self, method: Method, url: &str) -> RequestBuilder<'a, R, B> {
-        RequestBuilder {
-            call: self.call,
-            request: self.call.request(method, url),
-            idempotent: None,
-            timeout: Duration::MAX,
-        }
+        RequestBuilder::new(self.call, self.call.request(method, url))
     }
 }
 
@@ -94,7 +86,8 @@ impl<'a, R: Runtime, B: HttpBackend> Agent<'a, R, B> {
     /// # Cancel safety
     /// Dropping it gives back its places and closes its connection; the server may have seen it.
     pub async fn send(&self, request: Request) -> Result<Response<R, B>, HttpError> {
-        exchange::send(self.call, request, None, Duration::MAX).await
+        let order = Order::new(self.call, Duration::MAX);
+        Ok(exchange::send(self.call, request, &order).await?.0)
     }
 }
 
@@ -111,129 +104,6 @@ impl<R: Runtime, B> Call<R, B> {
     }
 }
 
-/// A request that is being put together. What is wrong with it is told by [`send`](Self::send),
-/// before any connection is made.
-#[must_use = "nothing is sent before `send`"]
-pub struct RequestBuilder<'a, R: Runtime, B> {
-    call: &'a Call<R, B>,
-    request: Result<Request, HttpErrorKind>,
-    idempotent: Option<bool>,
-    timeout: Duration,
-}
-
-impl<R: Runtime, B: HttpBackend> RequestBuilder<'_, R, B> {
-    /// Adds a header. Several of one name are sent in this order.
-    pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.with_header(name, value.as_ref(), false)
-    }
-
-    /// Adds a header whose value is a secret: it appears in no output.
-    pub fn sensitive_header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.with_header(name, value.as_ref(), true)
-    }
-
-    /// Adds several headers.
-    pub fn headers<N, V>(mut self, headers: impl IntoIterator<Item = (N, V)>) -> Self
-    where
-        N: AsRef<str>,
-        V: AsRef<[u8]>,
-    {
-        for (name, value) in headers {
-            self = self.with_header(name.as_ref(), value.as_ref(), false);
-        }
-        self
-    }
-
-    /// The body: bytes, text, or a [`Body`] made of a factory or a stream.
-    pub fn body(self, body: impl Into<Body>) -> Self {
-        self.change(|request| {
-            request.body = body.into();
-            Ok(())
-        })
-    }
-
-    /// For this request: its waits, its head and its body together. Default: none but the call's.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self.change(|_| {
-            if timeout.is_zero() {
-                return Err("the timeout of a request must be longer than zero");
-            }
-            Ok(())
-        })
-    }
-
-    /// Whether the connection may be reused. Default `true`.
-    pub fn persistent(self, persistent: bool) -> Self {
-        self.change(|request| {
-            request.options.persistent = persistent;
-            Ok(())
-        })
-    }
-
-    /// Whether sending it twice does no harm, in place of what its method says.
-    pub fn idempotent(mut self, idempotent: bool) -> Self {
-        self.idempotent = Some(idempotent);
-        self
-    }
-
-    /// Sends the request and waits for the head of the answer.
-    ///
-    /// # Errors
-    /// If the request is wrong in itself, if dace refuses it, or if the exchange fails. An answer of
-    /// any status is no error; see [`Response::error_for_status`].
-    ///
-    /// # Cancel safety
-    /// Dropping it gives back its places and closes its connection; the server may have seen it.
-    pub async fn send(self) -> Result<Response<R, B>, HttpError> {
-        let request = self.request.map_err(HttpError::unsent)?;
-        exchange::send(self.call, request, self.idempotent, self.timeout).await
-    }
-
-    fn with_header(self, name: &str, value: &[u8], sensitive: bool) -> Self {
-        self.change(|request| {
-            let Some(header) = Header::new(name, Bytes::copy_from_slice(value)) else {
-                return Err(
-                    "a header's name must be a token, and its value free of control characters",
-                );
-            };
-            let header = if sensitive { header.sensitive() } else { header };
-            request.headers.push(header);
-            Ok(())
-        })
-    }
-
-    fn change(mut self, act: impl FnOnce(&mut Request) -> Result<(), &'static str>) -> Self {
-        if let Ok(request) = &mut self.request {
-            if let Err(what) = act(request) {
-                self.request = Err(HttpErrorKind::Request(what));
-            }
-        }
-        self
-    }
-}
-
-/// What no request may say, however it was put together.
-pub(super) fn check_headers(request: &Request) -> Result<(), &'static str> {
-    for header in &request.headers {
-        if let Some(problem) = header::reserved(header.name()) {
-            return Err(problem);
-        }
-        if header.name() == "host" && !names(&request.url, header.value()) {
-            return Err("the header `host` must name the host of the URL");
-        }
-    }
-    Ok(())
-}
-
-/// Whether a `Host` header says what the URL says.
-fn names(url: &Url, host: &[u8]) -> bool {
-    let (name, port) = (url.host(), url.port());
-    let with_port: String = alloc::format!("{name}:{port}");
-    host.eq_ignore_ascii_case(name.as_bytes()) && !url.has_own_port()
-        || host.eq_ignore_ascii_case(with_port.as_bytes())
-}
-
 impl<R: Runtime, B> fmt::Debug for Http<'_, R, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Http").field(self.call).finish()
@@ -243,11 +113,5 @@ impl<R: Runtime, B> fmt::Debug for Http<'_, R, B> {
 impl<R: Runtime, B> fmt::Debug for Agent<'_, R, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Agent").field(self.call).finish()
-    }
-}
-
-impl<R: Runtime, B> fmt::Debug for RequestBuilder<'_, R, B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestBuilder").field("request", &self.request).finish_non_exhaustive()
     }
 }

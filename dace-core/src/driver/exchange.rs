@@ -6,48 +6,76 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 
 use pin_project::{pin_project, pinned_drop};
 
 use super::call::Call;
-use super::client;
+use super::reading::Reading;
 use super::response::Response;
 use super::shared::Shared;
 use super::timer::{Elapsed, Timer, Within};
 use crate::cluster::{AttemptId, Begin, End, EndpointId, Wish};
+use crate::http::decoding::Decoding;
 use crate::http::error::class_of_fault;
-use crate::http::{self, Fault, FaultKind, Head, HttpErrorKind, Request, Sent, Version};
+use crate::http::request::Again;
+use crate::http::{
+    self, Fault, FaultKind, Head, HttpErrorKind, Request, Sent, Url, Version, header,
+};
 use crate::machine::queue::TicketId;
-use crate::{Class, HttpBackend, HttpError, Instant, Runtime};
+use crate::{Class, HttpBackend, HttpError, Instant, Runtime, Scheme};
 
-/// Sends one request, and charges, counts and times it.
+/// How a request is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    /// What the user says about sending it twice.
+    pub(super) idempotent: Option<bool>,
+    pub(super) limits: Limits,
+    /// Whether dace asked for a compressed answer.
+    pub(super) decode: bool,
+}
+
+impl Order {
+    /// Within `timeout` from now.
+    pub(super) fn new<R: Runtime, B>(call: &Call<R, B>, timeout: Duration) -> Self {
+        let until = call.shared.runtime.now().after(timeout);
+        Self { idempotent: None, limits: Limits { until, timeout }, decode: false }
+    }
+}
+
+pub(super) const INSECURE: &str = "plain http is refused: `https_only` is set";
+
+/// Sends one request, and charges, counts and times it. What was sent comes back with the answer.
 pub(super) async fn send<R: Runtime, B: HttpBackend>(
     call: &Call<R, B>,
     mut request: Request,
-    idempotent: Option<bool>,
-    timeout: Duration,
-) -> Result<Response<R, B>, HttpError> {
+    order: &Order,
+) -> Result<(Response<R, B>, Again), HttpError> {
     let shared = &call.shared;
+    let rules = &shared.policy.client;
+    let Order { idempotent, limits, decode } = *order;
     let replay_safe = idempotent.unwrap_or(false) && request.body.is_replayable()
         || idempotent != Some(false) && request.is_replay_safe();
-    let now = shared.runtime.now();
-    let limits = Limits { until: now.after(timeout), timeout };
     request.options.connect_timeout = call.connect_timeout;
     request.options.replay_safe = replay_safe;
     request.options.deadline = call.deadline.min(limits.until);
-    if let Err(what) = client::check_headers(&request) {
+    request.proxy = rules.proxies.route(&request.url).cloned();
+    if rules.https_only && request.url.scheme() == Scheme::Http {
+        return Err(HttpError::unsent(HttpErrorKind::Request(INSECURE)));
+    }
+    if let Err(what) = check_headers(&request) {
         return Err(HttpError::unsent(HttpErrorKind::Request(what)));
     }
     let wish = Wish { to: request.url.netloc(), replay_safe };
     let mut exchange = Enter::new(call, wish, limits).await?;
-    let url = request.url.clone();
-    let again = replay_safe.then(|| request.try_clone()).flatten();
+    let kept = Again::of(&request);
+    let url = kept.url.clone();
     // Also where the function's own future does not drop it: in another task.
     let until = request.options.deadline;
     let mut sent = Within::new(&shared.runtime, until, shared.backend.send(request)).await;
     let stale = matches!(&sent, Ok(Err(error)) if is_stale(B::fault(error)));
-    if let Some(mut again) = again.filter(|_| stale) {
+    if let Some(mut again) = kept.request().filter(|_| stale && replay_safe) {
         // A connection of its own: others that lay idle may be as stale.
         again.options.persistent = false;
         sent = Within::new(&shared.runtime, until, shared.backend.send(again)).await;
@@ -84,9 +112,32 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
             };
             let multiplexed = matches!(head.version(), Version::Http2 | Version::Http3);
             exchange.answered(End { multiplexed, ..end(class, Sent::Sent) });
-            Ok(Response::new(head, body, url, exchange, limits, retry_after))
+            let decoding = if decode { Decoding::of(&head) } else { Decoding::None };
+            let reading = Reading::new(body, decoding, exchange, limits);
+            Ok((Response::new(head, url, reading, retry_after), kept))
         }
     }
+}
+
+/// What no request may say, however it was put together.
+fn check_headers(request: &Request) -> Result<(), &'static str> {
+    for header in &request.headers {
+        if let Some(problem) = header::reserved(header.name()) {
+            return Err(problem);
+        }
+        if header.name() == "host" && !names(&request.url, header.value()) {
+            return Err("the header `host` must name the host of the URL");
+        }
+    }
+    Ok(())
+}
+
+/// Whether a `Host` header says what the URL says.
+fn names(url: &Url, host: &[u8]) -> bool {
+    let (name, port) = (url.host(), url.port());
+    let with_port: String = alloc::format!("{name}:{port}");
+    host.eq_ignore_ascii_case(name.as_bytes()) && !url.has_own_port()
+        || host.eq_ignore_ascii_case(with_port.as_bytes())
 }
 
 /// A connection that had been idle was closed by the server before it saw the request: the race is

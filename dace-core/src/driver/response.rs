@@ -1,4 +1,4 @@
-//! An answer: its head, and its body as it arrives.
+//! An answer: its head, and the ways to read its body.
 
 use core::fmt;
 use core::future::poll_fn;
@@ -6,17 +6,15 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
-use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 
-use super::exchange::{Exchange, Limits};
-use super::timer::Timer;
-use crate::http::error::class_of_fault;
-use crate::http::{Head, HttpErrorKind, Sent, Url, Version};
-use crate::{Class, HttpBackend, HttpError, Instant, Runtime};
+use super::reading::Reading;
+use crate::http::{Head, Header, Hop, HttpErrorKind, Sent, Url, Version};
+use crate::{HttpBackend, HttpError, Runtime};
 
 /// An answer.
 ///
@@ -26,31 +24,26 @@ pub struct Response<R: Runtime, B: HttpBackend> {
     head: B::Head,
     url: Url,
     retry_after: Option<Duration>,
+    pub(super) history: Vec<Hop>,
+    trailers: Vec<Header>,
     body: Option<Reading<R, B>>,
-}
-
-/// A body that is being read.
-struct Reading<R: Runtime, B: HttpBackend> {
-    body: B::Body,
-    exchange: Exchange<R, B>,
-    limits: Limits,
-    /// Since when the reader waits for the next bytes.
-    waiting_since: Option<Instant>,
-    /// Made when the reader first waits.
-    timer: Option<Pin<Box<Timer<R>>>>,
 }
 
 impl<R: Runtime, B: HttpBackend> Response<R, B> {
     pub(super) fn new(
         head: B::Head,
-        body: B::Body,
         url: Url,
-        exchange: Exchange<R, B>,
-        limits: Limits,
+        reading: Reading<R, B>,
         retry_after: Option<Duration>,
     ) -> Self {
-        let reading = Reading { body, exchange, limits, waiting_since: None, timer: None };
-        Self { head, url, retry_after, body: Some(reading) }
+        Self {
+            head,
+            url,
+            retry_after,
+            history: Vec::new(),
+            trailers: Vec::new(),
+            body: Some(reading),
+        }
     }
 
     /// The status code.
@@ -73,7 +66,17 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
         self.head.get(name)
     }
 
-    /// All headers.
+    /// The redirects that led here, in order.
+    pub fn history(&self) -> &[Hop] {
+        &self.history
+    }
+
+    /// The fields that came after the body (RFC 9110, 6.5): none before its end was read.
+    pub fn trailers(&self) -> &[Header] {
+        &self.trailers
+    }
+
+    /// All headers, as they arrived: `Content-Encoding` and `Content-Length` say what was on the wire.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.head.iter()
     }
@@ -100,7 +103,7 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
     /// a body that is passed on slowly, on purpose.
     pub fn detach(&mut self) {
         if let Some(reading) = &mut self.body {
-            reading.exchange.detach();
+            reading.detach();
         }
     }
 
@@ -117,7 +120,7 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
         impl<R: Runtime, B: HttpBackend> Drop for Waiting<'_, R, B> {
             fn drop(&mut self) {
                 if let Some(reading) = &mut self.0.body {
-                    reading.waiting_since = None;
+                    reading.stop_waiting();
                 }
             }
         }
@@ -134,7 +137,7 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
     /// What was read is lost if it is dropped, and the connection is closed.
     pub async fn bytes(mut self) -> Result<Bytes, HttpError> {
         let limit = match &self.body {
-            Some(reading) => reading.exchange.shared.policy.body_limit,
+            Some(reading) => reading.limit(),
             None => return Ok(Bytes::new()),
         };
         let Some(first) = self.chunk().await? else {
@@ -174,6 +177,29 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
         }
     }
 
+    /// The whole body, read as JSON.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes), and if it is not JSON or not of this type.
+    ///
+    /// # Cancel safety
+    /// As [`bytes`](Self::bytes).
+    #[cfg(feature = "json")]
+    pub async fn json<T: serde::de::DeserializeOwned>(self) -> Result<T, HttpError> {
+        let netloc = self.url.netloc();
+        let bytes = self.bytes().await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            HttpError::new(HttpErrorKind::NotJson, Sent::Sent, Some(netloc)).because(error)
+        })
+    }
+
+    /// Throws the rest away; the connection can be used again if the rest is small and here already.
+    pub(super) fn discard(mut self) {
+        if let Some(reading) = self.body.take() {
+            reading.discard();
+        }
+    }
+
     fn too_large(&self, limit: usize) -> HttpError {
         let kind = HttpErrorKind::TooLarge(limit);
         HttpError::new(kind, Sent::Sent, Some(self.url.netloc()))
@@ -183,65 +209,18 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
         let Some(reading) = &mut self.body else {
             return Poll::Ready(Ok(None));
         };
-        let kind = match ready!(reading.poll(cx)) {
+        let broken = match ready!(reading.poll(cx)) {
             Ok(Some(bytes)) => return Poll::Ready(Ok(Some(bytes))),
             Ok(None) => {
+                self.trailers = reading.trailers();
                 self.body = None;
                 return Poll::Ready(Ok(None));
             }
-            Err(kind) => kind,
+            Err(broken) => broken,
         };
-        let error = match kind {
-            Broken::Backend(error) => {
-                let fault = B::fault(&error);
-                reading.exchange.body_failed(class_of_fault(fault.kind, Sent::Sent));
-                let fault = crate::http::Fault { sent: Sent::Sent, ..fault };
-                HttpError::fault(fault, self.url.netloc(), error)
-            }
-            Broken::Time(kind) => {
-                reading.exchange.body_failed(Class::Timeout);
-                HttpError::new(kind, Sent::Sent, Some(self.url.netloc()))
-            }
-        };
+        let error = reading.failed(broken, self.url.netloc());
         self.body = None;
         Poll::Ready(Err(error))
-    }
-}
-
-enum Broken<E> {
-    Backend(E),
-    Time(HttpErrorKind),
-}
-
-impl<R: Runtime, B: HttpBackend> Reading<R, B> {
-    /// The next piece. The reader's waiting is timed, not its dawdling between pieces.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken<B::Error>>> {
-        let runtime = &self.exchange.shared.runtime;
-        let stall = self.exchange.shared.policy.stall_timeout;
-        loop {
-            let now = runtime.now();
-            if now >= self.limits.until {
-                let kind = HttpErrorKind::Timeout(self.limits.timeout);
-                return Poll::Ready(Err(Broken::Time(kind)));
-            }
-            match Pin::new(&mut self.body).poll_next(cx) {
-                Poll::Ready(Some(Ok(bytes))) if bytes.is_empty() => continue,
-                Poll::Ready(Some(Ok(bytes))) => {
-                    self.waiting_since = None;
-                    return Poll::Ready(Ok(Some(bytes)));
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Broken::Backend(error))),
-                Poll::Ready(None) => return Poll::Ready(Ok(None)),
-                Poll::Pending => {}
-            }
-            let since = *self.waiting_since.get_or_insert(now);
-            if now >= since.after(stall) {
-                return Poll::Ready(Err(Broken::Time(HttpErrorKind::Stalled(stall))));
-            }
-            let until = since.after(stall).min(self.limits.until);
-            let timer = self.timer.get_or_insert_with(|| Box::pin(Timer::new()));
-            ready!(timer.as_mut().poll_at(cx, runtime, until));
-        }
     }
 }
 

@@ -88,6 +88,14 @@ impl Body {
         !matches!(self.0, Repr::Stream { .. })
     }
 
+    /// All of it, if it is there.
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Repr::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// Another copy, unless it is a one-shot stream.
     pub fn try_clone(&self) -> Option<Self> {
         Some(Self(match &self.0 {

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use alloc::boxed::Box;
 
-use super::{Fault, FaultKind, Sent, UrlError};
+use super::{Fault, FaultKind, RedirectError, Sent, UrlError};
 use crate::{Class, Netloc, Refusal};
 
 /// An error of the HTTP client that a call carries.
@@ -55,6 +55,10 @@ pub enum HttpErrorKind {
     TooLarge(usize),
     /// The body is not UTF-8.
     NotText,
+    /// The body is not JSON, or not of the type that was asked for. The source says where.
+    NotJson,
+    /// The server answered with a redirect that was not followed.
+    Redirect(RedirectError),
 }
 
 impl HttpError {
@@ -71,9 +75,13 @@ impl HttpError {
     where
         E: Error + Send + Sync + 'static,
     {
-        let mut error = Self::new(HttpErrorKind::Fault(fault.kind), fault.sent, Some(netloc));
-        error.0.source = Some(Box::new(source));
-        error
+        Self::new(HttpErrorKind::Fault(fault.kind), fault.sent, Some(netloc)).because(source)
+    }
+
+    /// The same, because of `source`.
+    pub(crate) fn because<E: Error + Send + Sync + 'static>(mut self, source: E) -> Self {
+        self.0.source = Some(Box::new(source));
+        self
     }
 
     /// What happened.
@@ -125,7 +133,9 @@ impl HttpError {
             HttpErrorKind::Timeout(_) if self.0.sent == Sent::Unsent => Class::Rejected,
             HttpErrorKind::Timeout(_) | HttpErrorKind::Stalled(_) => Class::Timeout,
             HttpErrorKind::TooLarge(_) => Class::Failure,
-            HttpErrorKind::NotText => Class::Failure,
+            HttpErrorKind::NotText | HttpErrorKind::NotJson => Class::Failure,
+            HttpErrorKind::Redirect(RedirectError::Body) => Class::Ignored,
+            HttpErrorKind::Redirect(_) => Class::Failure,
         }
     }
 }
@@ -168,6 +178,8 @@ impl fmt::Display for HttpError {
             HttpErrorKind::Stalled(after) => write!(f, "the body stalled for {after:?}"),
             HttpErrorKind::TooLarge(limit) => write!(f, "the body exceeds {limit} bytes"),
             HttpErrorKind::NotText => f.write_str("the body is not UTF-8"),
+            HttpErrorKind::NotJson => f.write_str("the body is not the JSON that was asked for"),
+            HttpErrorKind::Redirect(error) => write!(f, "{error}"),
         }
     }
 }

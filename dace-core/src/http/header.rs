@@ -7,7 +7,7 @@ use alloc::borrow::Cow;
 use bytes::Bytes;
 
 /// One header of a request: name in lower case, value without CR, LF and NUL.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Header {
     name: Cow<'static, str>,
     value: Bytes,

@@ -2,14 +2,18 @@
 
 mod backend;
 mod body;
+pub(crate) mod decoding;
 pub(crate) mod error;
 mod fault;
+#[cfg(feature = "gzip")]
+pub(crate) mod gzip;
 pub(crate) mod header;
 pub(crate) mod hint;
 mod method;
 mod no_http;
 pub(crate) mod proxy;
-mod request;
+pub(crate) mod redirect;
+pub(crate) mod request;
 mod tls;
 mod url;
 
@@ -21,6 +25,7 @@ pub use header::Header;
 pub use method::Method;
 pub use no_http::NoHttp;
 pub use proxy::{Proxy, ProxyKind};
+pub use redirect::{Hop, RedirectError};
 pub use request::{Options, Request};
 pub use tls::{Certificate, DangerouslyAcceptAnyCertificate, Identity, Protocol};
 pub use url::{Url, UrlError};

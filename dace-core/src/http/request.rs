@@ -40,24 +40,49 @@ impl Request {
         }
     }
 
-    /// Another copy, unless the body is a one-shot stream.
-    pub(crate) fn try_clone(&self) -> Option<Self> {
-        Some(Self {
-            method: self.method.clone(),
-            url: self.url.clone(),
-            headers: self.headers.clone(),
-            body: self.body.try_clone()?,
-            proxy: self.proxy.clone(),
-            options: self.options,
-        })
-    }
-
     /// Whether sending it twice does no harm, as far as the request itself says: an idempotent
     /// method or an `Idempotency-Key`, and a body that can be sent again.
     pub(crate) fn is_replay_safe(&self) -> bool {
         self.body.is_replayable()
             && (self.method.is_idempotent()
                 || super::header::find(&self.headers, "idempotency-key").is_some())
+    }
+}
+
+/// What is kept of a request that was sent, to send it again or to follow a redirect.
+#[derive(Debug)]
+pub(crate) struct Again {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: Vec<Header>,
+    /// `None` if it can be sent once.
+    pub(crate) body: Option<Body>,
+    proxy: Option<Arc<Proxy>>,
+    pub(crate) options: Options,
+}
+
+impl Again {
+    pub(crate) fn of(request: &Request) -> Self {
+        Self {
+            method: request.method.clone(),
+            url: request.url.clone(),
+            headers: request.headers.clone(),
+            body: request.body.try_clone(),
+            proxy: request.proxy.clone(),
+            options: request.options,
+        }
+    }
+
+    /// The same request, if its body can be sent again.
+    pub(crate) fn request(&self) -> Option<Request> {
+        Some(Request {
+            method: self.method.clone(),
+            url: self.url.clone(),
+            headers: self.headers.clone(),
+            body: self.body.as_ref()?.try_clone()?,
+            proxy: self.proxy.clone(),
+            options: self.options,
+        })
     }
 }
 

@@ -8,6 +8,8 @@ use core::fmt;
 use alloc::string::String;
 use alloc::sync::Arc;
 
+use percent_encoding::percent_decode_str;
+
 use crate::{Netloc, Scheme, Target};
 
 /// An absolute `http` or `https` URL. Cheap to clone.
@@ -60,6 +62,36 @@ impl Url {
     pub fn join(&self, reference: &str) -> Result<Self, UrlError> {
         check(reference)?;
         self.0.join(reference).map_err(|_| UrlError::Syntax).and_then(Self::admit)
+    }
+
+    /// Where a `Location` leads. It brings no userinfo, and has the fragment of this URL unless it has its
+    /// own (RFC 9110, 10.2.2).
+    pub(crate) fn redirect_to(&self, location: &str) -> Result<Self, UrlError> {
+        check(location)?;
+        let mut url = self.0.join(location).map_err(|_| UrlError::Syntax)?;
+        if url.fragment().is_none() {
+            url.set_fragment(self.0.fragment());
+        }
+        Ok(Self::admit(url)?.without_userinfo())
+    }
+
+    /// The same without user and password.
+    pub(crate) fn without_userinfo(&self) -> Self {
+        let mut url = url::Url::clone(&self.0);
+        // Both succeed on a URL that has a host.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        Self(Arc::new(url))
+    }
+
+    /// The same with `pairs` behind what the query holds already.
+    pub(crate) fn with_query<K: AsRef<str>, V: AsRef<str>>(&self, pairs: &[(K, V)]) -> Self {
+        if pairs.is_empty() {
+            return self.clone();
+        }
+        let mut url = url::Url::clone(&self.0);
+        url.query_pairs_mut().extend_pairs(pairs);
+        Self(Arc::new(url))
     }
 
     fn admit(url: url::Url) -> Result<Self, UrlError> {
@@ -127,6 +159,15 @@ impl Url {
         !self.0.username().is_empty() || self.0.password().is_some()
     }
 
+    /// User and password, decoded. `None` if there is neither, or they are no text.
+    pub(crate) fn userinfo(&self) -> Option<(String, String)> {
+        if !self.has_userinfo() {
+            return None;
+        }
+        let decoded = |part: &str| percent_decode_str(part).decode_utf8().ok().map(String::from);
+        Some((decoded(self.0.username())?, decoded(self.0.password().unwrap_or_default())?))
+    }
+
     /// The same URL as text without userinfo, query and fragment: fit for logs.
     fn redacted(&self) -> String {
         let mut text = String::from(self.0.scheme());
@@ -168,6 +209,22 @@ mod tests {
             assert_eq!(shown, "http://host:81/path");
         }
         assert!(url.as_str().contains("s3cret"));
+    }
+
+    #[test]
+    fn pairs_are_appended_to_a_query_that_stays_as_it_is() {
+        let url = Url::parse("http://h/p?a=%7e&b#f").unwrap();
+        let all = url.with_query(&[("q", "fault tolerance"), ("q", "ü&=")]);
+        assert_eq!(all.as_str(), "http://h/p?a=%7e&b&q=fault+tolerance&q=%C3%BC%26%3D#f");
+        assert_eq!(Url::parse("http://h/").unwrap().with_query(&[("k", "")]).query(), Some("k="));
+    }
+
+    #[test]
+    fn userinfo_is_decoded() {
+        let url = Url::parse("http://us%65r:p%40ss@h/").unwrap();
+        assert_eq!(url.userinfo(), Some(("user".into(), "p@ss".into())));
+        assert_eq!(url.without_userinfo().as_str(), "http://h/");
+        assert_eq!(Url::parse("http://%ff@h/").unwrap().userinfo(), None);
     }
 
     #[test]

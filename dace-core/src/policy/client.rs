@@ -6,7 +6,7 @@ use crate::http::Header;
 use crate::http::proxy::Proxies;
 
 /// Settings of every request of a dependency.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ClientRules {
     pub(crate) https_only: bool,
     pub(crate) max_redirects: u32,

@@ -31,6 +31,7 @@ fn policy() -> Policy {
         http_pool_size: 10,
         stall_timeout: secs(20),
         body_limit: 1024,
+        client: Default::default(),
         circuit: crate::machine::circuit::CircuitRules::new(&Breaker::new(), secs(10)),
         backoff: Backoff::new().base(Duration::ZERO),
         budget: Budget::new(),

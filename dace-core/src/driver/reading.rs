@@ -1,0 +1,143 @@
+//! A body as it is read: timed, decoded, and given back.
+
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker, ready};
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use futures_core::Stream as _;
+
+use super::exchange::{Exchange, Limits};
+use super::timer::Timer;
+use crate::http::decoding::{Decoding, Undecodable};
+use crate::http::error::class_of_fault;
+use crate::http::{Fault, Header, HttpErrorKind, Sent};
+use crate::{Class, HttpBackend, HttpError, Instant, Netloc, Runtime};
+
+/// How much of a body that nobody wants is looked at, to keep its connection.
+const DISCARDED: usize = 2048;
+
+/// A body that is being read.
+pub(super) struct Reading<R: Runtime, B: HttpBackend> {
+    body: B::Body,
+    decoding: Decoding,
+    exchange: Exchange<R, B>,
+    limits: Limits,
+    /// Since when the reader waits for the next bytes.
+    waiting_since: Option<Instant>,
+    /// Made when the reader first waits.
+    timer: Option<Pin<Box<Timer<R>>>>,
+}
+
+/// Why there is no more of it.
+pub(super) enum Broken<E> {
+    Backend(E),
+    Coding(Undecodable),
+    Time(HttpErrorKind),
+}
+
+impl<R: Runtime, B: HttpBackend> Reading<R, B> {
+    pub(super) fn new(
+        body: B::Body,
+        decoding: Decoding,
+        exchange: Exchange<R, B>,
+        limits: Limits,
+    ) -> Self {
+        Self { body, decoding, exchange, limits, waiting_since: None, timer: None }
+    }
+
+    /// The most bytes that are read into memory.
+    pub(super) fn limit(&self) -> usize {
+        self.exchange.shared.policy.body_limit
+    }
+
+    /// The reader went away: its next wait is a new one.
+    pub(super) fn stop_waiting(&mut self) {
+        self.waiting_since = None;
+    }
+
+    pub(super) fn detach(&mut self) {
+        self.exchange.detach();
+    }
+
+    pub(super) fn trailers(&self) -> Vec<Header> {
+        B::trailers(&self.body).to_vec()
+    }
+
+    /// Looks at what is there, so that a small body costs no connection, and waits for nothing.
+    pub(super) fn discard(mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut left = DISCARDED;
+        while let Poll::Ready(Some(Ok(piece))) = Pin::new(&mut self.body).poll_next(&mut cx) {
+            left = left.saturating_sub(piece.len());
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Tells the attempt, and makes the error.
+    pub(super) fn failed(&self, broken: Broken<B::Error>, netloc: Netloc) -> HttpError {
+        match broken {
+            Broken::Backend(error) => {
+                let fault = B::fault(&error);
+                self.exchange.body_failed(class_of_fault(fault.kind, Sent::Sent));
+                HttpError::fault(Fault { sent: Sent::Sent, ..fault }, netloc, error)
+            }
+            Broken::Coding((kind, error)) => {
+                self.exchange.body_failed(class_of_fault(kind, Sent::Sent));
+                HttpError::fault(Fault::new(kind, Sent::Sent), netloc, error)
+            }
+            Broken::Time(kind) => {
+                self.exchange.body_failed(Class::Timeout);
+                HttpError::new(kind, Sent::Sent, Some(netloc))
+            }
+        }
+    }
+
+    /// The next piece. The reader's waiting is timed, not its dawdling between pieces.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, Broken<B::Error>>> {
+        let runtime = &self.exchange.shared.runtime;
+        let stall = self.exchange.shared.policy.stall_timeout;
+        loop {
+            let now = runtime.now();
+            if now >= self.limits.until {
+                let kind = HttpErrorKind::Timeout(self.limits.timeout);
+                return Poll::Ready(Err(Broken::Time(kind)));
+            }
+            match self.decoding.pull() {
+                Ok(None) => {}
+                Ok(piece) => return Poll::Ready(Ok(piece)),
+                Err(error) => return Poll::Ready(Err(Broken::Coding(error))),
+            }
+            match Pin::new(&mut self.body).poll_next(cx) {
+                Poll::Ready(Some(Ok(bytes))) if bytes.is_empty() => continue,
+                Poll::Ready(Some(Ok(bytes))) => {
+                    self.waiting_since = None;
+                    match self.decoding.push(bytes) {
+                        None => continue,
+                        piece => return Poll::Ready(Ok(piece)),
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Broken::Backend(error))),
+                Poll::Ready(None) => {
+                    let end = self.decoding.finish().map(|()| None);
+                    return Poll::Ready(end.map_err(Broken::Coding));
+                }
+                Poll::Pending => {}
+            }
+            let since = *self.waiting_since.get_or_insert(now);
+            if now >= since.after(stall) {
+                return Poll::Ready(Err(Broken::Time(HttpErrorKind::Stalled(stall))));
+            }
+            let until = since.after(stall).min(self.limits.until);
+            let timer = self.timer.get_or_insert_with(|| Box::pin(Timer::new()));
+            ready!(timer.as_mut().poll_at(cx, runtime, until));
+        }
+    }
+}
