@@ -12,5 +12,6 @@ mod crowd;
 mod life;
 mod load;
 mod requests;
+mod servers;
 mod stale;
 mod time;
