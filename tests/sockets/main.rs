@@ -9,9 +9,12 @@
 mod support;
 
 mod crowd;
+mod hints;
 mod life;
 mod load;
+mod redirects;
 mod requests;
+mod secrets;
 mod servers;
 mod stale;
 mod time;

@@ -12,6 +12,7 @@ on_both_adapters! {
     an_idempotent_post_on_a_stale_connection_is_sent_again
     a_get_on_a_stale_connection_is_sent_again_and_is_no_retry
     each_of_five_hundred_posts_on_stale_connections_arrives_once
+    two_thousand_gets_from_a_server_that_closes_after_each_answer_lose_none
 }
 
 /// A connection that answers one request, and closes once it has read another.
@@ -106,5 +107,18 @@ async fn each_of_five_hundred_posts_on_stale_connections_arrives_once<A: Adapter
         .collect();
     ids.sort_unstable();
     assert_eq!(ids, Vec::from_iter(0..POSTS));
+    assert_all_back(&one);
+}
+
+async fn two_thousand_gets_from_a_server_that_closes_after_each_answer_lose_none<A: Adapter>() {
+    const GETS: usize = 2000;
+    // It answers as one that keeps the connection, and closes it all the same.
+    let server = Server::start((0..GETS).map(|_| vec![Step::ReadRequest, ok("fine")]));
+    let one = on::<A>(&server, |builder| builder);
+    for _ in 0..GETS {
+        assert_eq!(get_root(&one).await.unwrap(), "fine");
+    }
+    assert_eq!(server.arrivals().len(), GETS);
+    assert_eq!(one.snapshot().totals.retries, 0);
     assert_all_back(&one);
 }

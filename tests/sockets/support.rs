@@ -136,6 +136,11 @@ pub(crate) fn arrived(server: &Server, start: &str) -> usize {
 pub(crate) struct Seen(Arc<Mutex<Vec<Event>>>);
 
 impl Seen {
+    /// All events so far.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.0.lock().unwrap().clone()
+    }
+
     /// How many events are like this.
     pub(crate) fn count(&self, like: impl Fn(&Event) -> bool) -> usize {
         self.0.lock().unwrap().iter().filter(|event| like(event)).count()

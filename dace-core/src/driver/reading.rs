@@ -1,7 +1,8 @@
 //! A body as it is read: timed, decoded, and given back.
 
+use core::future::poll_fn;
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker, ready};
+use core::task::{Context, Poll, ready};
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -16,8 +17,8 @@ use crate::http::error::class_of_fault;
 use crate::http::{Fault, Header, HttpErrorKind, Sent};
 use crate::{Class, HttpBackend, HttpError, Instant, Netloc, Runtime};
 
-/// How much of a body that nobody wants is looked at, to keep its connection.
-const DISCARDED: usize = 2048;
+/// The longest body that is read to keep its connection, as in Go's `net/http`.
+const DISCARDED: u64 = 2048;
 
 /// A body that is being read.
 pub(super) struct Reading<R: Runtime, B: HttpBackend> {
@@ -66,15 +67,12 @@ impl<R: Runtime, B: HttpBackend> Reading<R, B> {
         B::trailers(&self.body).to_vec()
     }
 
-    /// Looks at what is there, so that a small body costs no connection, and waits for nothing.
-    pub(super) fn discard(mut self) {
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut left = DISCARDED;
-        while let Poll::Ready(Some(Ok(piece))) = Pin::new(&mut self.body).poll_next(&mut cx) {
-            left = left.saturating_sub(piece.len());
-            if left == 0 {
-                return;
-            }
+    /// Reads a body that nobody wants, if it is small, so that its connection can be used again. A larger
+    /// one is dropped, and its connection closed. What goes wrong is of no interest.
+    pub(super) async fn discard(mut self, length: Option<u64>) {
+        if length.is_some_and(|length| length <= DISCARDED) {
+            self.decoding = Decoding::None;
+            while let Ok(Some(_)) = poll_fn(|cx| self.poll(cx)).await {}
         }
     }
 

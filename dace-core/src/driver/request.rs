@@ -211,7 +211,7 @@ impl<'a, R: Runtime, B: HttpBackend> RequestBuilder<'a, R, B> {
             let next = redirect::next(sent, status, location);
             request = next.map_err(|error| not_followed(&hops, error))?;
             // Its places are given back before the next exchange asks for some.
-            response.discard();
+            response.discard().await;
         }
     }
 

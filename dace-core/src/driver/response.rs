@@ -193,10 +193,14 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
         })
     }
 
-    /// Throws the rest away; the connection can be used again if the rest is small and here already.
-    pub(super) fn discard(mut self) {
+    /// Throws the body away.
+    pub(super) async fn discard(mut self) {
+        let length = self
+            .head
+            .get("content-length")
+            .and_then(|length| core::str::from_utf8(length).ok()?.parse().ok());
         if let Some(reading) = self.body.take() {
-            reading.discard();
+            reading.discard(length).await;
         }
     }
 

@@ -201,7 +201,14 @@ impl Server {
     /// # Panics
     /// If there is no loopback socket to be had.
     pub fn start<I: IntoIterator<Item = Vec<Step>>>(scripts: I) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+        Self::on(TcpListener::bind("127.0.0.1:0").expect("a loopback port"), scripts)
+    }
+
+    /// The same, on a socket whose address is known already.
+    ///
+    /// # Panics
+    /// If it is not bound.
+    pub fn on<I: IntoIterator<Item = Vec<Step>>>(listener: TcpListener, scripts: I) -> Self {
         let address = listener.local_addr().expect("a bound socket has an address");
         let state = Arc::new(State::default());
         let scripts: Vec<_> = scripts.into_iter().collect();
