@@ -174,3 +174,55 @@ impl fmt::Debug for Shared {
         f.debug_struct("Shared").field("state", &self.lock()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dace_core::http::{Connect, FaultKind, HttpSettings, Protocol, Sent};
+    use dace_wire::{Gate, Server, Step, get, run, streams};
+
+    use super::*;
+    use crate::HyperBackend;
+
+    /// Nobody gives the exchange up, and the connection stays open: only a ping can tell.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_silent_connection_is_found_by_a_ping() {
+        let (done, mut script) = (Gate::new(), streams(&["alive"]));
+        script.pop();
+        script.extend([Step::ReadStream, Step::Wait(done.clone())]);
+        let server = Server::start([script, streams(&["replaced"])]);
+        let mut settings = HttpSettings::default();
+        settings.protocol = Protocol::Http2;
+        let mut backend = HyperBackend::connect(settings).expect("a backend");
+        let short = Duration::from_millis(50);
+        backend.ping = Ping { every: short, patience: short };
+        run(&backend, get(&server.url("/"))).await.expect("an answer");
+        let failure = run(&backend, get(&server.url("/"))).await.map(drop).expect_err("silence");
+        assert_eq!(failure.fault.kind, FaultKind::Closed, "{failure:?}");
+        assert_eq!((failure.fault.sent, failure.fault.reused), (Sent::MaybeSent, true));
+        let answer = run(&backend, get(&server.url("/"))).await.expect("an answer");
+        assert_eq!(answer.text(), "replaced");
+        done.open();
+    }
+
+    /// One that answers pings is alive, however long an answer takes.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_slow_connection_is_kept() {
+        let (pinged, mut script) = (Gate::new(), streams(&["alive"]));
+        script.pop();
+        let ping = dace_wire::Step::ReadPing;
+        script.extend([Step::ReadStream, ping.clone(), ping.clone(), ping]);
+        script.push(Step::Send(dace_wire::frames::answer(3, "late")));
+        script.extend([Step::Open(pinged.clone()), Step::AwaitClose]);
+        let server = Server::start([script]);
+        let mut settings = HttpSettings::default();
+        settings.protocol = Protocol::Http2;
+        let mut backend = HyperBackend::connect(settings).expect("a backend");
+        backend.ping = Ping { every: Duration::from_millis(20), patience: dace_wire::PATIENCE };
+        for text in ["alive", "late"] {
+            let answer = run(&backend, get(&server.url("/"))).await.expect("an answer");
+            assert_eq!(answer.text(), text);
+        }
+        pinged.wait();
+        assert_eq!(server.connections(), 1);
+    }
+}

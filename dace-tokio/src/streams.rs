@@ -9,6 +9,10 @@ use crate::fault::find;
 
 /// What happened, if h2 says so.
 pub(crate) fn kind_of(error: &hyper::Error) -> Option<FaultKind> {
+    if error.is_timeout() {
+        // A ping had no answer: the connection is as good as closed.
+        return Some(FaultKind::Truncated);
+    }
     let in_h2 = find::<h2::Error>(error);
     let broken = find::<io::Error>(error).or_else(|| in_h2?.get_io());
     if let Some(broken) = broken {

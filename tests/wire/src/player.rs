@@ -110,6 +110,7 @@ impl Player<'_> {
                 self.send(&frames::settings(&settings))?;
             }
             Step::ReadStreamHead => while !matches!(self.said()?, Said::Head(_)) {},
+            Step::ReadPing => while !matches!(self.said()?, Said::Ping) {},
             Step::ReadStream => loop {
                 if let Said::Request(stream, bytes) = self.said()? {
                     self.arrived(stream, bytes);
@@ -227,7 +228,7 @@ impl Player<'_> {
                 Ok(Said::Head(stream) | Said::Request(stream, _)) => {
                     return Err(io::Error::other(format!("the client sent stream {stream}")));
                 }
-                Ok(Said::Reset(..) | Said::Other) => {}
+                Ok(Said::Reset(..) | Said::Ping | Said::Other) => {}
                 Err(error) => match error.kind() {
                     io::ErrorKind::UnexpectedEof
                     | io::ErrorKind::ConnectionReset
