@@ -11,6 +11,18 @@ const EXPECTED: Expected = Expected {
     tells_refused: false,
     tells_bad_chunks: false,
     tells_cut_heads: false,
+    tells_cut_streams: false,
+    tells_late_alerts: false,
+    tells_refused_streams: false,
+    tells_stream_errors: false,
+    keeps_early_streams: false,
+    insists_on_http2: false,
+    gives_trailers: false,
+    socks_greeting: &[5, 1, 0],
+    socks_greeting_with_credentials: &[5, 2, 0, 2],
 };
 
-dace_wire::conform!(IsahcBackend, EXPECTED, smol::block_on);
+dace_wire::conform!(
+    IsahcBackend, EXPECTED, smol::block_on;
+    tls: feature = "rustls", http2: feature = "http2"
+);

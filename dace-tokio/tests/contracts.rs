@@ -13,6 +13,16 @@ const EXPECTED: Expected = Expected {
     tells_refused: true,
     tells_bad_chunks: true,
     tells_cut_heads: true,
+    tells_cut_streams: true,
+    tells_late_alerts: true,
+    tells_refused_streams: true,
+    tells_stream_errors: true,
+    keeps_early_streams: true,
+    insists_on_http2: true,
+    gives_trailers: true,
+    // None; with credentials those alone.
+    socks_greeting: &[5, 1, 0],
+    socks_greeting_with_credentials: &[5, 1, 2],
 };
 
 /// Contracts block on gates, so connections are driven by workers beside them.
@@ -25,4 +35,7 @@ fn block_on(contract: impl Future<Output = ()>) {
         .block_on(contract);
 }
 
-dace_wire::conform!(HyperBackend, EXPECTED, block_on);
+dace_wire::conform!(
+    HyperBackend, EXPECTED, block_on;
+    tls: any(feature = "rustls", feature = "rustls-ring"), http2: feature = "http2"
+);

@@ -42,7 +42,7 @@ pub struct Proxy {
 impl Proxy {
     /// A proxy by its URL: `http://`, `socks5://` or `socks5h://`, with user and password if it needs
     /// them. Without a scheme it is `http`, without a port 80 or 1080.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let whole = match text.contains("://") {
             true => text.to_string(),

@@ -35,6 +35,8 @@ pub struct Failure {
     pub after_head: bool,
     /// The error and its chain, for messages.
     pub chain: String,
+    /// The error's `Debug`.
+    pub debug: String,
 }
 
 /// A GET that may be sent twice.
@@ -146,5 +148,5 @@ pub(crate) fn failure<B: HttpBackend>(error: &B::Error, after_head: bool) -> Fai
         chain.push_str(&error.to_string());
         source = error.source();
     }
-    Failure { fault: B::fault(error), after_head, chain }
+    Failure { fault: B::fault(error), after_head, chain, debug: format!("{error:?}") }
 }
