@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use dace_core::http::{BodyStream, BoxError, Head as _, Payload, Version};
+use dace_core::http::{BodyStream, BoxError, Head as _, Header, Payload, Version};
 use futures_core::Stream;
 use futures_io::AsyncRead;
-use isahc::AsyncBody;
+use isahc::{AsyncBody, Trailer};
 
 use crate::clients::Client;
 use crate::fault::UploadFailure;
@@ -33,15 +33,23 @@ pub(crate) fn upload(payload: Payload, failure: &UploadFailure) -> Option<AsyncB
         ),
         _ => return None,
     };
-    let reader = Upload { source, failure: failure.clone() };
+    let reader = Upload { source, ended: false, failure: failure.clone() };
     Some(match length {
         Some(length) => AsyncBody::from_reader_sized(reader, length),
         None => AsyncBody::from_reader(reader),
     })
 }
 
+/// A body of no bytes that cannot be rewound either, for HTTP/2: there its length need not be announced,
+/// so libcurl has to ask for it.
+pub(crate) fn nothing(failure: &UploadFailure) -> AsyncBody {
+    let source = Source::Bytes(Bytes::new());
+    AsyncBody::from_reader(Upload { source, ended: false, failure: failure.clone() })
+}
+
 struct Upload {
     source: Source,
+    ended: bool,
     failure: UploadFailure,
 }
 
@@ -65,6 +73,12 @@ struct WrongLength;
 #[error("the body's stream panicked")]
 struct Panicked;
 
+/// libcurl asks for a body once. Where a server wants HTTP/1.1 in place of HTTP/2 it begins again without a
+/// rewind, before anything of the second request is sent.
+#[derive(Debug, thiserror::Error)]
+#[error("the server refused HTTP/2, and the request must not be sent again")]
+pub(crate) struct SentAgain;
+
 fn poll_guarded(
     stream: &mut BodyStream,
     cx: &mut Context<'_>,
@@ -74,6 +88,14 @@ fn poll_guarded(
 }
 
 impl Source {
+    /// Whether all of an announced length was handed over.
+    fn is_sent(&self) -> bool {
+        match self {
+            Self::Bytes(bytes) => bytes.is_empty(),
+            Self::Stream { piece, left, .. } => piece.is_empty() && *left == Some(0),
+        }
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<&mut Bytes, BoxError>> {
         match self {
             Self::Bytes(bytes) => Poll::Ready(Ok(bytes)),
@@ -104,11 +126,20 @@ impl AsyncRead for Upload {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(Err(io::Error::other(SentAgain)));
+        }
         match ready!(this.source.poll_piece(cx)) {
-            Ok(piece) => {
+            Ok(piece) if !piece.is_empty() => {
                 let count = piece.len().min(buf.len());
                 piece.copy_to_slice(&mut buf[..count]);
+                // libcurl does not ask for the end where it knows the length.
+                this.ended = this.source.is_sent();
                 Poll::Ready(Ok(count))
+            }
+            Ok(_) => {
+                this.ended = true;
+                Poll::Ready(Ok(0))
             }
             Err(error) => {
                 *this.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
@@ -131,6 +162,8 @@ pub struct IsahcBody {
     ended: bool,
     /// Whether nothing tells an empty body from a head that was cut off.
     ambiguous: bool,
+    trailer: Trailer,
+    trailers: Vec<Header>,
     client: Arc<Client>,
     failure: UploadFailure,
 }
@@ -141,6 +174,7 @@ impl IsahcBody {
         reader: AsyncBody,
         head: &IsahcHead,
         to_head: bool,
+        trailer: Trailer,
         client: Arc<Client>,
         failure: UploadFailure,
     ) -> Self {
@@ -150,9 +184,26 @@ impl IsahcBody {
             ambiguous: !bodiless && !is_delimited(head),
             reader,
             buffer: BytesMut::new(),
+            trailer,
+            trailers: Vec::new(),
             client,
             failure,
         }
+    }
+
+    /// The fields that came after the body, once it has ended.
+    pub(crate) fn trailers(&self) -> &[Header] {
+        &self.trailers
+    }
+
+    /// libcurl has handed them over before it ends the body.
+    fn take_trailers(&mut self) {
+        let fields = self.trailer.try_get().into_iter().flatten();
+        self.trailers = fields
+            .filter_map(|(name, value)| {
+                Header::new(name.as_str(), Bytes::copy_from_slice(value.as_bytes()))
+            })
+            .collect();
     }
 }
 
@@ -182,6 +233,7 @@ impl Stream for IsahcBody {
         match ready!(Pin::new(&mut this.reader).poll_read(cx, &mut this.buffer)) {
             Ok(0) => {
                 this.ended = true;
+                this.take_trailers();
                 let cut_off = this.ambiguous.then(|| Err(IsahcError::cut_off()));
                 Poll::Ready(cut_off)
             }

@@ -1,29 +1,41 @@
-//! Two isahc clients, and when they are replaced.
+//! The isahc clients, and when they are replaced.
 //!
 //! libcurl sends a request again by itself when a *reused* connection dies before the first byte of
 //! the answer, and isahc has no switch for it. So what must not arrive twice never travels on a
 //! connection that was used before, unless it has a body: bodies are given to libcurl as readers
-//! that cannot be rewound, and it fails instead.
+//! that cannot be rewound, and it fails instead. What has no body goes through a second client, whose
+//! connections carry one exchange each, and which speaks HTTP/1.1 alone: in HTTP/2 exchanges that
+//! run at the same time would share a connection, and refused streams are sent again too.
 //!
-//! And libcurl learns that an exchange was given up only when its connection next moves. Against a
-//! server that hangs it never does; so each client that was left with `pool_size` exchanges given up
-//! is replaced, and its connections are closed as soon as the others on it have ended.
+//! A client is replaced
+//! - when it is as old as a connection may be: libcurl knows how long a connection lay idle, not how
+//!   old it is. The new one also looks names up again;
+//! - when `pool_size` exchanges were given up on it: libcurl learns of that only when their connection
+//!   next moves, and against a server that hangs it never does;
+//! - when an HTTP/2 connection no longer answers (`silence.rs`).
+//!
+//! The connections of the old one finish what they do, and close with the last of it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dace_core::http::HttpSettings;
+use dace_core::http::{HttpSettings, Protocol};
+use dace_core::{ConfigError, Instant, Netloc, Runtime as _, Scheme};
 use isahc::config::{Configurable, RedirectPolicy, VersionNegotiation};
 use isahc::net::dns::ResolveMap;
 use isahc::{Error, HttpClient};
+
+use crate::SmolRuntime;
+use crate::silence::Silence;
+use crate::trust::{Tls, Trust};
 
 /// libcurl counts its connections over all netlocs, dace counts them per netloc. The core holds the
 /// limit of each netloc, since idle connections are used before new ones are made; what is set here
 /// bounds the total: so many netlocs may be busy at once before idle connections of some are closed.
 const BUSY_NETLOCS: usize = 16;
 
-/// What both clients are made from.
+/// What all clients are made from, and those that are in use.
 #[derive(Debug)]
 pub(crate) struct Clients {
     settings: Settings,
@@ -35,15 +47,20 @@ pub(crate) struct Clients {
 struct Settings {
     pool_size: usize,
     idle_timeout: Duration,
+    max_age: Duration,
+    protocol: Protocol,
+    trust: Trust,
     resolve: ResolveMap,
 }
 
-/// A client, and how many exchanges were given up on it.
+/// A client, and what would replace it.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) http: HttpClient,
+    expires: Instant,
     given_up: AtomicUsize,
     bearable: usize,
+    silence: Silence,
 }
 
 impl Client {
@@ -52,13 +69,28 @@ impl Client {
         self.given_up.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Its deadline passed, and no answer had come.
+    pub(crate) fn unheard(&self, netloc: Netloc) {
+        self.silence.grows(netloc);
+    }
+
+    /// An answer came.
+    pub(crate) fn heard(&self, netloc: &Netloc) {
+        self.silence.ends(netloc);
+    }
+
     fn is_spent(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed) >= self.bearable
+        self.expires <= SmolRuntime.now()
+            || self.given_up.load(Ordering::Relaxed) >= self.bearable
+            || self.silence.is_too_long()
     }
 }
 
 impl Clients {
-    pub(crate) fn new<Tls>(settings: &HttpSettings<Tls>) -> Self {
+    pub(crate) fn new(settings: &HttpSettings<Tls>) -> Result<Self, ConfigError> {
+        if settings.protocol == Protocol::Http2 && !cfg!(feature = "http2") {
+            return Err(ConfigError::new("protocol", "needs the feature `http2` for HTTP/2"));
+        }
         let mut resolve = ResolveMap::new();
         for (name, addresses) in &settings.resolve {
             // Of several, isahc would let the last one win.
@@ -66,14 +98,31 @@ impl Clients {
                 resolve = resolve.add(name, address.port(), address.ip());
             }
         }
-        Self {
+        Ok(Self {
             settings: Settings {
                 pool_size: settings.pool_size,
                 idle_timeout: settings.idle_timeout,
+                max_age: settings.max_age,
+                protocol: settings.protocol,
+                trust: Trust::new(settings)?,
                 resolve,
             },
             keeping: Mutex::default(),
             closing: Mutex::default(),
+        })
+    }
+
+    /// Whether nothing but HTTP/2 is spoken.
+    pub(crate) fn speak_http2_alone(&self) -> bool {
+        self.settings.protocol == Protocol::Http2
+    }
+
+    /// Whether exchanges may share a connection.
+    pub(crate) fn may_speak_http2(&self, scheme: Scheme) -> bool {
+        match self.settings.protocol {
+            Protocol::Http2 => true,
+            Protocol::Negotiated => scheme == Scheme::Https && cfg!(feature = "http2"),
+            _ => false,
         }
     }
 
@@ -82,9 +131,13 @@ impl Clients {
         self.settings.current(&self.keeping, true)
     }
 
-    /// The client whose connections carry one exchange each.
+    /// A client whose connections carry one exchange each.
     pub(crate) fn closing(&self) -> Result<Arc<Client>, Error> {
-        self.settings.current(&self.closing, false)
+        match self.settings.protocol {
+            // Or exchanges that run at the same time would share one.
+            Protocol::Http2 => self.settings.client(false).map(Arc::new),
+            _ => self.settings.current(&self.closing, false),
+        }
     }
 }
 
@@ -94,11 +147,7 @@ impl Settings {
         if let Some(client) = slot.as_ref().filter(|client| !client.is_spent()) {
             return Ok(client.clone());
         }
-        let client = Arc::new(Client {
-            http: self.build(keep)?,
-            given_up: AtomicUsize::new(0),
-            bearable: self.pool_size.max(1),
-        });
+        let client = Arc::new(self.client(keep)?);
         let spent = slot.replace(client.clone());
         drop(slot);
         // If it was the last handle, this waits for the agent's thread.
@@ -106,9 +155,27 @@ impl Settings {
         Ok(client)
     }
 
+    fn client(&self, keep: bool) -> Result<Client, Error> {
+        Ok(Client {
+            http: self.build(keep)?,
+            expires: SmolRuntime.now().after(self.max_age),
+            given_up: AtomicUsize::new(0),
+            bearable: self.pool_size.max(1),
+            silence: Silence::default(),
+        })
+    }
+
     fn build(&self, keep: bool) -> Result<HttpClient, Error> {
         let connections = if keep { self.pool_size.saturating_mul(BUSY_NETLOCS) } else { 0 };
-        HttpClient::builder()
+        let version = match self.protocol {
+            Protocol::Http2 => VersionNegotiation::http2(),
+            // Over TLS what the server chooses, else HTTP/1.1.
+            Protocol::Negotiated if keep && cfg!(feature = "http2") => {
+                VersionNegotiation::latest_compatible()
+            }
+            _ => VersionNegotiation::http11(),
+        };
+        let client = HttpClient::builder()
             // libcurl would queue what is over its limits, on the caller's time.
             .max_connections(0)
             .max_connections_per_host(0)
@@ -116,13 +183,14 @@ impl Settings {
             // Whole seconds, and none would mean no limit.
             .connection_cache_ttl(self.idle_timeout.max(Duration::from_secs(1)))
             .dns_resolve(self.resolve.clone())
-            .version_negotiation(VersionNegotiation::http11())
+            .version_negotiation(version)
             .redirect_policy(RedirectPolicy::None)
             .automatic_decompression(false)
             .expect_continue(false)
-            // Or libcurl would read the environment.
+            // Or libcurl would read the environment: for proxies, and for who needs none.
             .proxy(None)
-            .tcp_nodelay()
-            .build()
+            .proxy_blacklist(Vec::<String>::new())
+            .tcp_nodelay();
+        self.trust.apply(client).build()
     }
 }

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dace_core::http::{BoxError, Fault, FaultKind, Sent};
 use isahc::error::ErrorKind;
 
+use crate::body::SentAgain;
+
 /// An error of an exchange over isahc. [`source`](Error::source) has isahc's or the user's own.
 pub struct IsahcError {
     pub(crate) fault: Fault,
@@ -71,12 +73,23 @@ fn taken(upload: &UploadFailure) -> Option<BoxError> {
 }
 
 fn meaning(error: &isahc::Error) -> (FaultKind, Sent) {
-    // libcurl knows the peer's address once it is connected.
-    let connected = error.remote_addr().is_some();
+    let code = code(error);
+    // libcurl's own words are in there. Of what peers say it repeats nothing.
+    let words = error.to_string();
+    let says = |words_of_libcurl: &str| words.contains(words_of_libcurl);
+    if error.kind() == ErrorKind::Timeout {
+        return (FaultKind::ConnectTimeout, Sent::Unsent);
+    }
+    if code == Some(97) || TUNNEL.into_iter().any(says) {
+        return (FaultKind::Proxy, Sent::Unsent);
+    }
     match error.kind() {
         ErrorKind::NameResolution => (FaultKind::Dns, Sent::Unsent),
-        ErrorKind::Timeout => (FaultKind::ConnectTimeout, Sent::Unsent),
-        ErrorKind::ConnectionFailed if refused(error) => {
+        // A handshake that failed, or a name that no certificate can have.
+        ErrorKind::ConnectionFailed if code == Some(35) || says("rustls") => {
+            (FaultKind::Tls, Sent::Unsent)
+        }
+        ErrorKind::ConnectionFailed if says("refused") => {
             (FaultKind::ConnectionRefused, Sent::Unsent)
         }
         ErrorKind::ConnectionFailed => (FaultKind::Connect, Sent::Unsent),
@@ -87,18 +100,45 @@ fn meaning(error: &isahc::Error) -> (FaultKind, Sent) {
         ErrorKind::InvalidRequest | ErrorKind::ClientInitialization => {
             (FaultKind::Unsupported, Sent::Unsent)
         }
-        _ if !connected && code(error).is_none() => (FaultKind::Other, Sent::MaybeSent),
-        _ => by_code(code(error)),
+        ErrorKind::Io if is_sent_again(error) => (FaultKind::Reset, Sent::MaybeSent),
+        // In TLS 1.3 the client is done before the server has looked at its certificate.
+        _ if REJECTED.into_iter().any(says) => (FaultKind::Tls, Sent::Unsent),
+        _ if says("received fatal alert") => (FaultKind::Tls, Sent::MaybeSent),
+        _ if says("without first closing TLS connection") => (FaultKind::Closed, Sent::MaybeSent),
+        _ if says("nghttp2") => (FaultKind::Malformed, Sent::MaybeSent),
+        _ => by_code(code),
     }
 }
+
+/// What libcurl says of a tunnel that was not opened.
+const TUNNEL: [&str; 5] = [
+    "CONNECT tunnel failed",
+    "Proxy CONNECT aborted",
+    "CONNECT response too large",
+    "Failed sending CONNECT to proxy",
+    "Unsupported Content-Length value",
+];
+
+/// The alerts by which a server rejects a client's certificate (RFC 8446, 6.2). None of them can come
+/// after it has begun to read the request.
+const REJECTED: [&str; 8] = [
+    "alert: CertificateRequired",
+    "alert: BadCertificate",
+    "alert: UnsupportedCertificate",
+    "alert: CertificateRevoked",
+    "alert: CertificateExpired",
+    "alert: CertificateUnknown",
+    "alert: UnknownCA",
+    "alert: AccessDenied",
+];
 
 /// The codes that isahc folds into `Io`, `ProtocolViolation` and `Unknown`.
 fn by_code(code: Option<u32>) -> (FaultKind, Sent) {
     match code {
-        // Got nothing; a rewind for a request that was to be sent again.
-        Some(52 | 65) => (FaultKind::Closed, Sent::MaybeSent),
-        // Send and receive errors.
-        Some(55 | 56) => (FaultKind::Reset, Sent::MaybeSent),
+        // HTTP/2 ended; got nothing; a rewind for a request that was to be sent again.
+        Some(16 | 52 | 65) => (FaultKind::Closed, Sent::MaybeSent),
+        // Send and receive errors; a stream that was reset.
+        Some(55 | 56 | 92) => (FaultKind::Reset, Sent::MaybeSent),
         // A partial file: the head was there.
         Some(18) => (FaultKind::Truncated, Sent::Sent),
         // HTTP/0.9, weird server reply, no memory for such a head, bad encoding, too large.
@@ -107,9 +147,10 @@ fn by_code(code: Option<u32>) -> (FaultKind, Sent) {
     }
 }
 
-fn refused(error: &isahc::Error) -> bool {
-    error.to_string().to_ascii_lowercase().contains("refused")
-        || sources(error).any(|error| error.to_string().to_ascii_lowercase().contains("refused"))
+fn is_sent_again(error: &isahc::Error) -> bool {
+    sources(error)
+        .filter_map(|error| error.downcast_ref::<io::Error>()?.get_ref())
+        .any(|inner| inner.is::<SentAgain>())
 }
 
 /// libcurl's code, from the first message in the chain that begins with it.

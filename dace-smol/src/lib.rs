@@ -10,13 +10,22 @@ mod body;
 mod clients;
 mod fault;
 mod head;
+mod message;
+mod reader;
 mod runtime;
+mod silence;
+#[cfg_attr(not(feature = "rustls"), path = "no_trust.rs")]
+mod trust;
 
 pub use backend::IsahcBackend;
 pub use body::IsahcBody;
 pub use fault::IsahcError;
 pub use head::IsahcHead;
+#[cfg(feature = "rustls")]
+pub use isahc::tls;
+pub use reader::reader;
 pub use runtime::{Sleep, SmolRuntime};
+pub use trust::Tls;
 
 /// A dependency on smol and isahc.
 pub type Dependency = dace_core::Dependency<SmolRuntime, IsahcBackend>;
