@@ -4,7 +4,7 @@ use dace::http::{FaultKind, HttpErrorKind};
 use dace::{Adapter, Class, HttpError, RoundRobin, What, Why};
 use dace_wire::{Refusing, Server, Step, keep_alive, ok, send};
 
-use crate::support::{Seen, arrived, assert_all_back, chain, dependency, get, get_root, on, secs};
+use crate::support::{Seen, arrived, assert_all_back, dependency, get, get_root, on, secs};
 
 on_both_adapters! {
     a_get_has_status_headers_and_body_and_the_next_reuses_its_connection
@@ -15,7 +15,6 @@ on_both_adapters! {
     a_truncated_body_is_retried
     a_truncated_body_is_never_a_body
     an_absolute_url_is_charged_to_its_netloc
-    https_without_tls_names_the_feature
     contradicting_lengths_are_malformed
     given_addresses_reach_the_backend
     a_head_limit_binds_or_is_refused
@@ -169,20 +168,6 @@ async fn an_absolute_url_is_charged_to_its_netloc<A: Adapter>() {
     assert_all_back(&none);
 }
 
-async fn https_without_tls_names_the_feature<A: Adapter>() {
-    let server = Server::start([]);
-    let none = dependency::<A>(|builder| builder);
-    let url = format!("https://{}/", server.address());
-    let error = none.call(|call| get(call, &url)).await.unwrap_err();
-    assert!(chain(&error).contains("feature `rustls`"), "{}", chain(&error));
-    let error = error.into_source().unwrap();
-    assert_eq!(*error.kind(), HttpErrorKind::Fault(FaultKind::Unsupported));
-    assert_eq!(server.connections(), 0);
-    let snapshot = none.snapshot();
-    assert!(snapshot.endpoints.iter().all(|endpoint| endpoint.failures == 0), "{snapshot}");
-}
-
-/// Which of the two is right nobody can say, and whoever guesses may take one answer for two.
 async fn contradicting_lengths_are_malformed<A: Adapter>() {
     let both = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n";
     let answer = send(format!("{both}5\r\nhello\r\n0\r\n\r\n"));

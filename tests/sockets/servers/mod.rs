@@ -7,3 +7,5 @@ mod httpbin;
 mod nginx;
 mod process;
 mod proxies;
+#[cfg(all(feature = "rustls", feature = "http2"))]
+mod tls;

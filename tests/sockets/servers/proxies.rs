@@ -12,7 +12,8 @@ on_both_adapters! {
     squid_forwards
 }
 
-fn tinyproxy() -> Running {
+/// tinyproxy for who has `user` and `s3cret`.
+pub(super) fn tinyproxy() -> Running {
     let place = Place::new("tinyproxy");
     let config = format!(
         "Port {}\nListen 127.0.0.1\nTimeout 20\nMaxClients 20\nBasicAuth user s3cret\n",
@@ -22,7 +23,8 @@ fn tinyproxy() -> Running {
     place.start("tinyproxy", &["-d", "-c", &config])
 }
 
-fn squid() -> Running {
+/// squid for everybody.
+pub(super) fn squid() -> Running {
     let place = Place::new("squid");
     // It gives up root for a user of its own.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);

@@ -59,6 +59,13 @@ impl Authority {
         self.server_from(name, |_| {}, None)
     }
 
+    /// The certificate and the key of a server of this name or address, in PEM: for servers that read
+    /// files.
+    pub fn server_pem(&self, name: &str) -> (String, String) {
+        let (chain, key) = self.issue(name, ExtendedKeyUsagePurpose::ServerAuth, |_| {});
+        (chain.pem(), key.serialize_pem())
+    }
+
     /// A server whose certificate's time is over.
     pub fn expired_server(&self, name: &str) -> ServerTls {
         self.server_from(name, |params| params.not_after = date_time_ymd(2020, 1, 1), None)
