@@ -1,5 +1,6 @@
 //! A script, played on one connection.
 
+use std::fmt::{self, Write as _};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::Ordering;
@@ -35,10 +36,22 @@ pub(crate) fn play(socket: TcpStream, script: Vec<Step>, connection: usize, stat
     }
 }
 
+/// The beginning of a step, however many bytes it has.
 fn show(step: &Step) -> String {
-    let mut shown = format!("{step:?}");
-    shown.truncate(80);
-    shown
+    struct Short(String);
+    impl fmt::Write for Short {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            if self.0.len() > 80 {
+                return Err(fmt::Error);
+            }
+            self.0.push_str(text);
+            Ok(())
+        }
+    }
+    let mut short = Short(String::new());
+    // It fails when there is enough.
+    let _ = write!(short, "{step:?}");
+    short.0
 }
 
 struct Player<'a> {
