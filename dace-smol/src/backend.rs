@@ -4,11 +4,13 @@ use std::future::Future;
 use std::sync::Arc;
 
 use dace_core::http::{Connect, Fault, Header, HttpBackend, HttpSettings, Request, Response};
-use dace_core::{ConfigError, Instant, Netloc, Runtime as _};
+use dace_core::{ConfigError, Instant, Netloc, Runtime as _, Scheme};
 use isahc::ResponseExt as _;
 
+use crate::body::Origin;
 use crate::clients::{Client, Clients};
 use crate::fault::UploadFailure;
+use crate::meaning::Way;
 use crate::message::message;
 use crate::trust::Tls;
 use crate::{IsahcBody, IsahcError, IsahcHead, SmolRuntime};
@@ -80,8 +82,11 @@ impl IsahcBackend {
     ) -> Result<Response<IsahcHead, IsahcBody>, IsahcError> {
         let failure = UploadFailure::default();
         let options = request.options;
-        let multiplexed = self.clients.may_speak_http2(request.url.scheme());
-        let netloc = multiplexed.then(|| request.url.netloc());
+        let way = Way {
+            netloc: request.url.netloc(),
+            secure: request.url.scheme() == Scheme::Https,
+            proxy: request.proxy.clone(),
+        };
         let to_head = request.method.as_str() == "HEAD";
         let request = message(request, self.clients.speak_http2_alone(), &failure)?;
         // Only a body keeps libcurl from sending again what died on a reused connection.
@@ -90,15 +95,17 @@ impl IsahcBackend {
             true => self.clients.keeping(),
             false => self.clients.closing(),
         }
-        .map_err(|error| IsahcError::in_exchange(error, &failure))?;
+        .map_err(IsahcError::without_client)?;
+        let multiplexed = self.clients.may_speak_http2(way.secure);
+        let netloc = multiplexed.then(|| way.netloc.clone());
         let watch = Watch { client, netloc, deadline: options.deadline, over: false };
         let answer = watch.client.http.send_async(request).await;
         let client = watch.over();
-        let answer = answer.map_err(|error| IsahcError::in_exchange(error, &failure))?;
+        let answer = answer.map_err(|error| IsahcError::in_exchange(error, &way, &failure))?;
         let trailer = answer.trailer().clone();
         let (head, reader) = answer.into_parts();
         let head = IsahcHead(head);
-        let body = IsahcBody::new(reader, &head, to_head, trailer, client, failure);
+        let body = IsahcBody::new(reader, trailer, &head, to_head, Origin { client, way, failure });
         Ok(Response { head, body })
     }
 }

@@ -15,6 +15,7 @@ use isahc::{AsyncBody, Trailer};
 
 use crate::clients::Client;
 use crate::fault::UploadFailure;
+use crate::meaning::Way;
 use crate::{IsahcError, IsahcHead};
 
 /// The body of a request as libcurl takes it: always a reader, since a reader cannot be rewound, and
@@ -162,32 +163,40 @@ pub struct IsahcBody {
     ended: bool,
     /// Whether nothing tells an empty body from a head that was cut off.
     ambiguous: bool,
+    /// What is still to come of an announced length: where a head is cut off after it, libcurl does
+    /// not count.
+    left: u64,
     trailer: Trailer,
     trailers: Vec<Header>,
-    client: Arc<Client>,
-    failure: UploadFailure,
+    origin: Origin,
+}
+
+/// Where the body of an answer comes from.
+pub(crate) struct Origin {
+    pub(crate) client: Arc<Client>,
+    pub(crate) way: Way,
+    pub(crate) failure: UploadFailure,
 }
 
 impl IsahcBody {
     /// The body of an answer with this head.
     pub(crate) fn new(
         reader: AsyncBody,
+        trailer: Trailer,
         head: &IsahcHead,
         to_head: bool,
-        trailer: Trailer,
-        client: Arc<Client>,
-        failure: UploadFailure,
+        origin: Origin,
     ) -> Self {
         let bodiless = to_head || matches!(head.status(), 204 | 304);
         Self {
             ended: bodiless || reader.len() == Some(0),
             ambiguous: !bodiless && !is_delimited(head),
+            left: reader.len().filter(|_| !bodiless && !is_chunked(head)).unwrap_or(0),
             reader,
             buffer: BytesMut::new(),
             trailer,
             trailers: Vec::new(),
-            client,
-            failure,
+            origin,
         }
     }
 
@@ -212,10 +221,16 @@ impl IsahcBody {
 /// (RFC 9112, 6.3 and 9.6).
 fn is_delimited(head: &IsahcHead) -> bool {
     let closes = |value: &[u8]| value.eq_ignore_ascii_case(b"close");
-    head.get("content-length").is_some()
-        || head.get("transfer-encoding").is_some()
+    // Of one that was cut off in its value nothing may be left.
+    let is_length = |value: &[u8]| value.first().is_some_and(u8::is_ascii_digit);
+    head.get("content-length").is_some_and(is_length)
+        || is_chunked(head)
         || head.get("connection").is_some_and(closes)
         || head.version() == Version::Http10
+}
+
+fn is_chunked(head: &IsahcHead) -> bool {
+    head.get("transfer-encoding").is_some()
 }
 
 impl Stream for IsahcBody {
@@ -234,16 +249,21 @@ impl Stream for IsahcBody {
             Ok(0) => {
                 this.ended = true;
                 this.take_trailers();
-                let cut_off = this.ambiguous.then(|| Err(IsahcError::cut_off()));
-                Poll::Ready(cut_off)
+                let is_cut_off = this.ambiguous || this.left > 0;
+                Poll::Ready(is_cut_off.then(|| Err(IsahcError::cut_off())))
             }
             Ok(count) => {
                 this.ambiguous = false;
+                this.left = this.left.saturating_sub(count as u64);
                 Poll::Ready(Some(Ok(this.buffer.split_to(count).freeze())))
             }
             Err(error) => {
                 this.ended = true;
-                Poll::Ready(Some(Err(IsahcError::in_body(error, &this.failure))))
+                Poll::Ready(Some(Err(IsahcError::in_body(
+                    error,
+                    &this.origin.way,
+                    &this.origin.failure,
+                ))))
             }
         }
     }
@@ -260,7 +280,7 @@ impl Drop for IsahcBody {
                 Poll::Pending => break,
             }
         }
-        self.client.give_up();
+        self.origin.client.give_up();
     }
 }
 

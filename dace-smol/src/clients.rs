@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dace_core::http::{HttpSettings, Protocol};
-use dace_core::{ConfigError, Instant, Netloc, Runtime as _, Scheme};
+use dace_core::{ConfigError, Instant, Netloc, Runtime as _};
 use isahc::config::{Configurable, RedirectPolicy, VersionNegotiation};
 use isahc::net::dns::ResolveMap;
 use isahc::{Error, HttpClient};
@@ -118,10 +118,10 @@ impl Clients {
     }
 
     /// Whether exchanges may share a connection.
-    pub(crate) fn may_speak_http2(&self, scheme: Scheme) -> bool {
+    pub(crate) fn may_speak_http2(&self, secure: bool) -> bool {
         match self.settings.protocol {
             Protocol::Http2 => true,
-            Protocol::Negotiated => scheme == Scheme::Https && cfg!(feature = "http2"),
+            Protocol::Negotiated => secure && cfg!(feature = "http2"),
             _ => false,
         }
     }

@@ -10,6 +10,7 @@ mod body;
 mod clients;
 mod fault;
 mod head;
+mod meaning;
 mod message;
 mod reader;
 mod runtime;

@@ -46,6 +46,21 @@ pub struct Expected {
     /// Whether a head that is cut off after its `Content-Length: 0` is noticed. libcurl takes it for
     /// whole, and nothing is left by which to tell.
     pub tells_cut_heads: bool,
+    /// Whether a limit of heads can be set. libcurl has its own, and a setting that does nothing is an
+    /// error.
+    pub limits_heads: bool,
+    /// Whether the status is told with which a proxy refused a tunnel. isahc hands on none of libcurl's
+    /// own words.
+    pub tells_tunnel_status: bool,
+    /// Whether what arrived just before TLS was cut off is looked at. libcurl's rustls throws it away if it
+    /// is read at once, and a whole answer with it.
+    pub reads_before_a_cut: bool,
+    /// Whether a stream that was given up is reset at once. libcurl learns of it with the next that
+    /// arrives on the stream.
+    pub resets_at_once: bool,
+    /// Whether an exchange above the server's limit of streams waits for its turn. libcurl makes another
+    /// connection.
+    pub waits_for_streams: bool,
     /// Whether a body that ends with its connection is known to be cut if TLS did not say goodbye.
     pub tells_cut_streams: bool,
     /// Whether the TLS alert that arrives after the client's own handshake is done is told from any

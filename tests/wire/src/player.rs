@@ -103,7 +103,11 @@ impl Player<'_> {
                 }
             }
             Step::Open(gate) => gate.open(),
-            Step::Finish => self.socket.finish()?,
+            Step::Finish => match self.socket.finish() {
+                // The client was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
+                finished => finished?,
+            },
             Step::Cut => self.socket.tcp().shutdown(Shutdown::Write)?,
             Step::Reset => {
                 self.reset()?;

@@ -22,7 +22,9 @@ use dace_core::http::{
 };
 
 use crate::client::backend;
-use crate::{Arrival, Authority, Failure, Server, ServerTls, Step, keep_alive, post, read, run};
+use crate::{
+    Arrival, Authority, Expected, Failure, Server, ServerTls, Step, keep_alive, post, read, run,
+};
 
 fn default<Tls>(_: &mut HttpSettings<Tls>) {}
 
@@ -55,6 +57,17 @@ fn proxy(scheme: &str, server: &Server) -> Arc<Proxy> {
 
 fn proxy_at(scheme: &str, address: &str) -> Arc<Proxy> {
     Arc::new(Proxy::parse(&format!("{scheme}{address}")).expect("a proxy"))
+}
+
+/// Heads of 1 KiB at most: whether the backend can be told so.
+fn limits_heads<B: Connect>(expected: &Expected) -> bool {
+    if !expected.limits_heads {
+        let mut settings = HttpSettings::default();
+        settings.head_limit = 1024;
+        let error = B::connect(settings).err().expect("it was taken");
+        assert_eq!(error.setting(), "head_limit", "{error}");
+    }
+    expected.limits_heads
 }
 
 fn one_connection<Tls>(settings: &mut HttpSettings<Tls>) {

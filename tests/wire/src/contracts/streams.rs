@@ -5,7 +5,7 @@ use std::time::Duration;
 use dace_core::Instant;
 use dace_core::http::{Connect, FaultKind, Sent};
 
-use super::{assert_fault, failed, prior_knowledge};
+use super::{assert_fault, failed, limits_heads, prior_knowledge};
 use crate::client::backend;
 use crate::frames::{self, CANCEL, NO_ERROR};
 use crate::{Expected, Gate, Server, Step, get, post, race, run, send, streams};
@@ -63,9 +63,9 @@ pub(crate) async fn a_server_that_leaves_finishes_its_streams<B: Connect>(_: &Ex
 }
 
 /// What was given up ends alone; what is beside it on the connection goes on.
-pub(crate) async fn a_dropped_stream_harms_no_other<B: Connect>(_: &Expected) {
+pub(crate) async fn a_dropped_stream_harms_no_other<B: Connect>(expected: &Expected) {
     let (first, second) = (Gate::new(), Gate::new());
-    let server = Server::start([vec![
+    let mut script = vec![
         Step::Http2(Vec::new()),
         Step::ReadStream,
         send(frames::answer(1, "opened")),
@@ -73,10 +73,14 @@ pub(crate) async fn a_dropped_stream_harms_no_other<B: Connect>(_: &Expected) {
         Step::Open(first.clone()),
         Step::ReadStream,
         Step::Open(second.clone()),
-        Step::ReadReset(3, CANCEL),
-        send(frames::answer(5, "second")),
-        Step::AwaitClose,
-    ]]);
+    ];
+    let dropped = Gate::new();
+    script.push(match expected.resets_at_once {
+        true => Step::ReadReset(3, CANCEL),
+        false => Step::Wait(dropped.clone()),
+    });
+    script.extend([send(frames::answer(5, "second")), Step::AwaitClose]);
+    let server = Server::start([script]);
     let backend: B = backend(prior_knowledge);
     run(&backend, get(&server.url("/"))).await.unwrap();
     let mut given_up = Box::pin(run(&backend, get(&server.url("/first"))));
@@ -84,23 +88,32 @@ pub(crate) async fn a_dropped_stream_harms_no_other<B: Connect>(_: &Expected) {
     let mut other = Box::pin(run(&backend, get(&server.url("/second"))));
     assert!(race(&mut other, second.opened()).await.is_none());
     drop(given_up);
+    dropped.open();
     assert_eq!(other.await.unwrap().text(), "second");
     assert_eq!(server.connections(), 1);
 }
 
-pub(crate) async fn a_dropped_http2_body_resets_its_stream<B: Connect>(_: &Expected) {
+pub(crate) async fn a_dropped_http2_body_resets_its_stream<B: Connect>(expected: &Expected) {
     let begin = [frames::fields(1, &[(":status", "200")], false), frames::data(1, b"he", false)];
-    let server = Server::start([vec![
-        Step::Http2(Vec::new()),
-        Step::ReadStream,
-        send(begin.concat()),
-        Step::ReadReset(1, CANCEL),
+    let (dropped, reset) = (Gate::new(), Gate::new());
+    // libcurl says a code of its own, which no standard has.
+    let code = if expected.resets_at_once { CANCEL } else { 0xffff_fc7a };
+    let mut script = vec![Step::Http2(Vec::new()), Step::ReadStream, send(begin.concat())];
+    if !expected.resets_at_once {
+        script.extend([Step::Wait(dropped.clone()), send(frames::data(1, b"llo", false))]);
+    }
+    script.extend([
+        Step::ReadReset(1, code),
+        Step::Open(reset.clone()),
         Step::ReadStream,
         send(frames::answer(3, "next")),
         Step::AwaitClose,
-    ]]);
+    ]);
+    let server = Server::start([script]);
     let backend: B = backend(prior_knowledge);
     drop(backend.send(get(&server.url("/"))).await.unwrap());
+    dropped.open();
+    reset.wait();
     assert_eq!(run(&backend, get(&server.url("/"))).await.unwrap().text(), "next");
     assert_eq!(server.connections(), 1);
 }
@@ -180,6 +193,9 @@ pub(crate) async fn an_old_http2_connection_is_replaced<B: Connect>(_: &Expected
 }
 
 pub(crate) async fn an_over_long_http2_head_is_malformed<B: Connect>(expected: &Expected) {
+    if !limits_heads::<B>(expected) {
+        return;
+    }
     let long = "x".repeat(8 * 1024);
     let server = Server::start([vec![
         Step::Http2(Vec::new()),

@@ -55,13 +55,15 @@ pub(crate) async fn a_tunnel_is_asked_for_without_secrets<B: Connect>(_: &Expect
     assert_eq!(arrivals.len(), 1);
 }
 
-pub(crate) async fn a_proxy_that_opens_no_tunnel_is_unsent<B: Connect>(_: &Expected) {
+pub(crate) async fn a_proxy_that_opens_no_tunnel_is_unsent<B: Connect>(expected: &Expected) {
     for status in [407, 403, 502, 301, 500] {
         let answer = format!("HTTP/1.1 {status} So It Is\r\ncontent-length: 2\r\n\r\nno");
         let failure =
             tunnel_failure::<B>(PATIENCE, vec![send(answer), Step::Finish, Step::Drain]).await;
         assert_fault(&failure, &[FaultKind::Proxy], Sent::Unsent);
-        assert!(failure.chain.contains(&status.to_string()), "{failure:?}");
+        if expected.tells_tunnel_status {
+            assert!(failure.chain.contains(&status.to_string()), "{failure:?}");
+        }
         assert!(!failure.chain.contains("hidden"), "{failure:?}");
         assert!(!failure.chain.contains("dXNlcjpoaWRkZW4="), "{failure:?}");
     }
@@ -94,7 +96,7 @@ pub(crate) async fn an_endless_head_of_a_proxy_ends<B: Connect>(_: &Expected) {
 pub(crate) async fn a_proxy_that_hangs_times_out_unsent<B: Connect>(_: &Expected) {
     for begin in ["", "HTTP/1.1 200 OK\r\n"] {
         let failure =
-            tunnel_failure::<B>(Duration::from_millis(100), vec![send(begin), Step::Drain]).await;
+            tunnel_failure::<B>(Duration::from_millis(300), vec![send(begin), Step::Drain]).await;
         assert_fault(&failure, &[FaultKind::ConnectTimeout], Sent::Unsent);
     }
 }
