@@ -21,4 +21,8 @@ pub use dace_sim as sim;
 
 #[cfg(feature = "tokio")]
 #[doc = include_str!("../docs/guide.md")]
-pub mod guide {}
+pub mod guide {
+    #[cfg(feature = "json")]
+    #[doc = include_str!("../docs/http.md")]
+    pub mod http {}
+}
