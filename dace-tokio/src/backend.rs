@@ -1,56 +1,88 @@
-//! One exchange over hyper's HTTP/1 connections.
+//! One exchange over connections that hyper drives.
 //!
 //! hyper's own client is not used: it would retry by itself, and has no word for how many
 //! connections there may be. What is left is small: a pool, and a request in hyper's words.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use dace_core::ConfigError;
-use dace_core::Scheme;
 use dace_core::http::{
-    Connect, Fault, FaultKind, HttpBackend, HttpSettings, Request, Response, Url,
+    Connect, Fault, FaultKind, Header, HttpBackend, HttpSettings, Protocol, Request, Response,
 };
-use http::HeaderValue;
-use http::header::{self, HeaderName};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
-use crate::body::{Lease, Upload};
-use crate::connect::{Resolved, connect};
-use crate::pool::{Connection, Pool};
+use crate::body::{Hold, Lease};
+use crate::dial::{Dialer, deadline};
+use crate::message::Message;
+use crate::pool::{Bounds, Connection, Pool};
+use crate::route::Route;
+use crate::security::{Security, Tls};
+use crate::socket::Socket;
+use crate::upload::Progress;
 use crate::wire::{Gauge, Wire};
 use crate::{HyperBody, HyperError, HyperHead};
 
 /// hyper wants room for at least this much; a smaller `head_limit` still binds.
 const SMALLEST_BUFFER: usize = 8192;
 
-/// HTTP/1.1 over hyper. Cheap to clone; clones share their connections.
+/// HTTP/1.1 over hyper, and HTTP/2 with the feature `http2`. Cheap to clone; clones share their
+/// connections.
+///
+/// An origin that speaks HTTP/2 has one connection, which its exchanges share; an exchange that is not
+/// persistent has one to itself. `https` needs the feature `rustls` or `rustls-ring`; the type that
+/// `tls` takes is then `rustls::ClientConfig`, and it is taken as it is, but for ALPN if it names no
+/// protocol.
 ///
 /// Every connection is driven by a task of the runtime that made it, and ends with it: it is then
 /// noticed and replaced. When the last clone is gone, so are all idle connections and tasks.
 #[derive(Clone, Debug)]
 pub struct HyperBackend {
-    pool: Arc<Pool>,
-    resolved: Arc<Resolved>,
+    pub(crate) pool: Arc<Pool>,
+    dialer: Arc<Dialer>,
     head_limit: usize,
+    #[cfg(feature = "http2")]
+    pub(crate) ping: crate::http2::Ping,
+    #[cfg(feature = "http2")]
+    turns: Arc<crate::turns::Turns>,
+}
+
+/// What carries one exchange.
+pub(crate) enum Link {
+    Http1(Connection),
+    #[cfg(feature = "http2")]
+    Http2(crate::http2::Ticket),
 }
 
 impl Connect for HyperBackend {
-    fn connect(settings: HttpSettings<Infallible>) -> Result<Self, ConfigError> {
+    fn connect(mut settings: HttpSettings<Tls>) -> Result<Self, ConfigError> {
+        if settings.protocol == Protocol::Http2 && cfg!(not(feature = "http2")) {
+            let problem = "is HTTP/2 alone, which needs the feature `http2`";
+            return Err(ConfigError::new("protocol", problem));
+        }
+        let security = Security::new(&mut settings)?;
+        let protocol = settings.protocol;
         Ok(Self {
-            pool: Pool::new(settings.pool_size, settings.idle_timeout),
-            resolved: Arc::new(settings.resolve),
+            pool: Pool::new(Bounds {
+                size: settings.pool_size,
+                idle_timeout: settings.idle_timeout,
+                max_age: settings.max_age,
+            }),
+            dialer: Arc::new(Dialer { resolved: settings.resolve, security, protocol }),
             head_limit: settings.head_limit,
+            #[cfg(feature = "http2")]
+            ping: crate::http2::Ping::default(),
+            #[cfg(feature = "http2")]
+            turns: Arc::default(),
         })
     }
 }
 
 impl HttpBackend for HyperBackend {
-    type Tls = Infallible;
+    type Tls = Tls;
     type Head = HyperHead;
     type Body = HyperBody;
     type Error = HyperError;
@@ -65,6 +97,10 @@ impl HttpBackend for HyperBackend {
     fn fault(error: &HyperError) -> Fault {
         error.fault
     }
+
+    fn trailers(body: &HyperBody) -> &[Header] {
+        body.trailers()
+    }
 }
 
 impl HyperBackend {
@@ -76,49 +112,111 @@ impl HyperBackend {
             let what = "hyper needs a tokio runtime; send from a task of one";
             return Err(HyperError::unsent(FaultKind::RuntimeGone, what));
         }
-        let options = request.options;
-        let url = request.url.clone();
-        let origin = url.target();
-        let running = Arc::new(());
-        let request = message(request, running.clone())?;
-        // One that must not be used again takes the place of an idle one: together they are no more
-        // than the pool may have.
-        let idle = self.pool.take(&origin).filter(|_| options.persistent);
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => self.open(&url, options.connect_timeout).await?,
-        };
-        let reused = connection.reused;
-        connection.gauge.begin();
-        let answer = match connection.sender.try_send_request(request).await {
-            Ok(answer) => answer,
-            Err(mut error) => {
-                let given_back = error.take_message().is_some();
-                let answered = connection.gauge.answered();
-                let error = error.into_error();
-                return Err(match given_back {
-                    true => HyperError::given_back(reused, error),
-                    false => HyperError::before_head(reused, answered, error),
-                });
+        let (options, url) = (request.options, request.url.clone());
+        let route = Route::of(&request);
+        let progress = Arc::new(Progress::default());
+        let message = Message::new(request, progress.clone())?;
+        let limit = deadline(options.connect_timeout);
+        let link = match options.persistent {
+            true => self.link(&route, &url, limit).await?,
+            false => {
+                // It takes the place of an idle one: together they are no more than the pool may have.
+                drop(self.pool.take(&route));
+                self.open(&route, &url, limit).await?.alone()
             }
         };
-        connection.gauge.head_complete();
-        let (head, incoming) = answer.into_parts();
-        let lease = options.persistent.then(|| Lease {
-            connection,
-            origin,
-            pool: self.pool.clone(),
-            running,
-        });
-        Ok(Response { head: HyperHead(head), body: HyperBody::new(incoming, reused, lease).await })
+        match link {
+            Link::Http1(connection) => {
+                let message = message.http1(route.forwarder(self.is_http2_alone()))?;
+                let route = options.persistent.then_some(route);
+                self.over_http1(connection, message, route, progress).await
+            }
+            #[cfg(feature = "http2")]
+            Link::Http2(ticket) => over_http2(ticket, message.http2()?, progress).await,
+        }
     }
 
-    async fn open(&self, url: &Url, connect_timeout: Duration) -> Result<Connection, HyperError> {
-        if url.scheme() == Scheme::Https {
-            let what = "https needs the feature `rustls`";
-            return Err(HyperError::unsent(FaultKind::Unsupported, what));
+    /// A connection that is there, or a new one.
+    #[cfg(not(feature = "http2"))]
+    async fn link(
+        &self,
+        route: &Route,
+        url: &dace_core::http::Url,
+        limit: Instant,
+    ) -> Result<Link, HyperError> {
+        match self.pool.take(route) {
+            Some(connection) => Ok(Link::Http1(connection)),
+            None => Ok(self.open(route, url, limit).await?.alone()),
         }
-        let socket = connect(url, &self.resolved, connect_timeout).await?;
+    }
+
+    /// A connection that is there, or a new one. Where it may be shared, one exchange makes it, and the
+    /// others wait for what comes of it.
+    #[cfg(feature = "http2")]
+    async fn link(
+        &self,
+        route: &Route,
+        url: &dace_core::http::Url,
+        limit: Instant,
+    ) -> Result<Link, HyperError> {
+        if let Some(link) = self.ready(route) {
+            return Ok(link);
+        }
+        let may_be_shared = match self.dialer.protocol {
+            Protocol::Http2 => true,
+            Protocol::Negotiated => route.is_secure() && !self.turns.is_http1(route),
+            _ => false,
+        };
+        if !may_be_shared {
+            return Ok(self.open(route, url, limit).await?.alone());
+        }
+        let turn = self.turns.wait(route, limit).await.ok_or_else(|| {
+            let what = "another exchange is still connecting to the same place";
+            HyperError::unsent(FaultKind::ConnectTimeout, what)
+        })?;
+        if let Some(link) = self.ready(route) {
+            return Ok(link);
+        }
+        let link = match self.open(route, url, limit).await? {
+            Opened::Http1(connection) => {
+                self.turns.speaks_http1(route);
+                Link::Http1(connection)
+            }
+            Opened::Http2(shared) => Link::Http2(self.pool.share(route, &shared)),
+        };
+        drop(turn);
+        Ok(link)
+    }
+
+    #[cfg(feature = "http2")]
+    fn ready(&self, route: &Route) -> Option<Link> {
+        let shared = self.pool.join(route).map(Link::Http2);
+        shared.or_else(|| self.pool.take(route).map(Link::Http1))
+    }
+
+    fn is_http2_alone(&self) -> bool {
+        self.dialer.protocol == Protocol::Http2
+    }
+
+    async fn open(
+        &self,
+        route: &Route,
+        url: &dace_core::http::Url,
+        limit: Instant,
+    ) -> Result<Opened, HyperError> {
+        let born = Instant::now();
+        let (socket, http2) = self.dialer.dial(route, url, limit).await?;
+        #[cfg(feature = "http2")]
+        if http2 {
+            let wire = Wire { socket, gauge: Gauge::new(self.head_limit) };
+            let shared = crate::http2::Shared::open(wire, self.head_limit, self.ping, born);
+            return Ok(Opened::Http2(shared.await?));
+        }
+        debug_assert!(!http2, "without the feature nothing offers HTTP/2");
+        self.open_http1(socket, born).await.map(Opened::Http1)
+    }
+
+    async fn open_http1(&self, socket: Socket, born: Instant) -> Result<Connection, HyperError> {
         let gauge = Gauge::new(self.head_limit);
         let wire = Wire { socket, gauge: gauge.clone() };
         let (sender, driver) = http1::Builder::new()
@@ -129,53 +227,84 @@ impl HyperBackend {
             .map_err(|error| HyperError::given_back(false, error))?;
         // Its errors reach the exchange that they concern.
         tokio::spawn(async move { drop(driver.await) });
-        Ok(Connection { sender, gauge, reused: false })
+        Ok(Connection { sender, gauge, born, reused: false })
+    }
+
+    /// `route` is where the connection goes afterwards, if it may be used again.
+    async fn over_http1(
+        &self,
+        mut connection: Connection,
+        message: http::Request<crate::upload::Upload>,
+        route: Option<Route>,
+        progress: Arc<Progress>,
+    ) -> Result<Response<HyperHead, HyperBody>, HyperError> {
+        let reused = connection.reused;
+        connection.gauge.begin();
+        let answer = match connection.sender.try_send_request(message).await {
+            Ok(answer) => answer,
+            Err(mut error) => {
+                let given_back = error.take_message().is_some();
+                let answered = connection.gauge.received() > 0;
+                let error = error.into_error();
+                let error = match progress.take_failure() {
+                    Some(failure) => HyperError::of_upload(reused, failure),
+                    None if given_back => HyperError::given_back(reused, error),
+                    None => HyperError::before_head(reused, answered, error),
+                };
+                return Err(error.after_alert(connection.gauge.refused()));
+            }
+        };
+        connection.gauge.head_complete();
+        let (head, incoming) = answer.into_parts();
+        let hold = route.map_or(Hold::Nothing, |route| {
+            Hold::Lease(Lease { connection, route, pool: self.pool.clone() })
+        });
+        let body = HyperBody::new(incoming, reused, progress, hold).await;
+        Ok(Response { head: HyperHead(head), body })
     }
 }
 
-/// The request in hyper's words: origin form, one framing header, and a `Host`.
-fn message(request: Request, running: Arc<()>) -> Result<http::Request<Upload>, HyperError> {
-    let Request { method, url, headers, body, options, .. } = request;
-    let upload = Upload::new(body.into_payload(), running);
-    let mut map = http::HeaderMap::with_capacity(headers.len() + 3);
-    if !headers.iter().any(|header| header.name() == "host") {
-        map.insert(header::HOST, host(&url)?);
-    }
-    for header in headers {
-        let name = HeaderName::from_bytes(header.name().as_bytes()).map_err(invalid)?;
-        let value = HeaderValue::from_maybe_shared(header.value().clone()).map_err(invalid)?;
-        map.append(name, value);
-    }
-    if !options.persistent {
-        map.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    if upload.is_chunked() {
-        let chunked = HeaderValue::from_static("chunked");
-        map.insert(header::TRANSFER_ENCODING, chunked);
-    } else if http_body::Body::is_end_stream(&upload)
-        && matches!(method.as_str(), "POST" | "PUT" | "PATCH")
-    {
-        map.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
-    let mut message = http::Request::new(upload);
-    *message.method_mut() =
-        http::Method::from_bytes(method.as_str().as_bytes()).map_err(invalid)?;
-    *message.uri_mut() = url.path_and_query().parse().map_err(invalid)?;
-    *message.headers_mut() = map;
-    Ok(message)
+#[cfg(feature = "http2")]
+async fn over_http2(
+    mut ticket: crate::http2::Ticket,
+    message: http::Request<crate::upload::Upload>,
+    progress: Arc<Progress>,
+) -> Result<Response<HyperHead, HyperBody>, HyperError> {
+    let reused = ticket.reused;
+    let answer = match ticket.sender().try_send_request(message).await {
+        Ok(answer) => answer,
+        Err(mut error) => {
+            ticket.done();
+            let given_back = error.take_message().is_some();
+            let error = error.into_error();
+            let error = match progress.take_failure() {
+                Some(failure) => HyperError::of_upload(reused, failure),
+                None if given_back => HyperError::given_back(reused, error),
+                None => HyperError::of_stream(reused, error),
+            };
+            return Err(error.after_alert(ticket.refused()));
+        }
+    };
+    ticket.answered();
+    let (head, incoming) = answer.into_parts();
+    let body = HyperBody::new(incoming, reused, progress, Hold::Ticket(ticket)).await;
+    Ok(Response { head: HyperHead(head), body })
 }
 
-/// Host and port, the port only if it is not the scheme's own.
-fn host(url: &Url) -> Result<HeaderValue, HyperError> {
-    let host = url.host();
-    match url.has_own_port() {
-        true => HeaderValue::try_from(format!("{host}:{}", url.port())),
-        false => HeaderValue::from_str(host),
-    }
-    .map_err(invalid)
+/// A connection that was just made.
+enum Opened {
+    Http1(Connection),
+    #[cfg(feature = "http2")]
+    Http2(Arc<crate::http2::Shared>),
 }
 
-/// The core checks requests, so this is for what it lets through and `http` does not.
-fn invalid<E>(_: E) -> HyperError {
-    HyperError::unsent(FaultKind::Unsupported, "hyper cannot express this method, URL or header")
+impl Opened {
+    /// For one exchange, as far as the pool is not told.
+    fn alone(self) -> Link {
+        match self {
+            Self::Http1(connection) => Link::Http1(connection),
+            #[cfg(feature = "http2")]
+            Self::Http2(shared) => Link::Http2(shared.ticket(None)),
+        }
+    }
 }

@@ -1,28 +1,38 @@
 //! What went wrong, read off hyper's and the system's errors.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
 
 use dace_core::http::{BoxError, Fault, FaultKind, Sent};
 
-use crate::body::UploadError;
+use crate::upload::UploadError;
 
 /// An error of an exchange over hyper. [`source`](Error::source) has hyper's or the system's own.
 pub struct HyperError {
     pub(crate) fault: Fault,
-    what: &'static str,
+    what: Cow<'static, str>,
     source: Option<BoxError>,
 }
 
 impl HyperError {
     pub(crate) fn new(fault: Fault, source: impl Into<BoxError>) -> Self {
-        Self { fault, what: fault.kind.describe(), source: Some(source.into()) }
+        Self { fault, what: fault.kind.describe().into(), source: Some(source.into()) }
     }
 
     /// An error before anything was sent, with its own words.
-    pub(crate) fn unsent(kind: FaultKind, what: &'static str) -> Self {
-        Self { fault: Fault::new(kind, Sent::Unsent), what, source: None }
+    pub(crate) fn unsent(kind: FaultKind, what: impl Into<Cow<'static, str>>) -> Self {
+        Self { fault: Fault::new(kind, Sent::Unsent), what: what.into(), source: None }
+    }
+
+    /// The same, with what is behind it.
+    pub(crate) fn before(
+        kind: FaultKind,
+        what: impl Into<Cow<'static, str>>,
+        source: impl Into<BoxError>,
+    ) -> Self {
+        Self { source: Some(source.into()), ..Self::unsent(kind, what) }
     }
 
     /// A request that hyper gave back: not a byte of it was written.
@@ -45,10 +55,52 @@ impl HyperError {
         Self::new(fault, error)
     }
 
+    /// The request's own body failed.
+    pub(crate) fn of_upload(reused: bool, failure: UploadError) -> Self {
+        Self::new(Fault { kind: FaultKind::RequestBody, sent: Sent::MaybeSent, reused }, failure)
+    }
+
+    /// A stream of HTTP/2 that ended before the head of its answer.
+    #[cfg(feature = "http2")]
+    pub(crate) fn of_stream(reused: bool, error: hyper::Error) -> Self {
+        let (kind, sent) = match crate::streams::kind_of(&error).unwrap_or_else(|| kind_of(&error))
+        {
+            FaultKind::StreamRefused => (FaultKind::StreamRefused, Sent::Unsent),
+            FaultKind::Truncated => (FaultKind::Closed, Sent::MaybeSent),
+            kind => (kind, Sent::MaybeSent),
+        };
+        Self::new(Fault { kind, sent, reused }, error)
+    }
+
+    /// The same, where the server ended the TLS session with an alert. That is how it refuses this
+    /// side's certificate once TLS 1.3's handshake is done.
+    pub(crate) fn after_alert(mut self, refused: bool) -> Self {
+        if refused && self.fault.kind != FaultKind::RequestBody {
+            self.fault.kind = FaultKind::Tls;
+            self.what = "the server refused the TLS session; it may want a client certificate \
+                         (`identity`)"
+                .into();
+        }
+        self
+    }
+
+    /// Says more about where it happened.
+    pub(crate) fn within(mut self, place: impl FnOnce(&str) -> String) -> Self {
+        self.what = place(&self.what).into();
+        self
+    }
+
     /// A body that ended in an error.
-    pub(crate) fn in_body(reused: bool, error: hyper::Error) -> Self {
-        let kind = match kind_of(&error) {
+    pub(crate) fn in_body(reused: bool, over_http2: bool, error: hyper::Error) -> Self {
+        let kind = match over_http2 {
+            #[cfg(feature = "http2")]
+            true => crate::streams::kind_of(&error).unwrap_or_else(|| kind_of(&error)),
+            _ => kind_of(&error),
+        };
+        let kind = match kind {
             FaultKind::Closed => FaultKind::Truncated,
+            // After its head it was not refused, whatever the server calls it.
+            FaultKind::StreamRefused => FaultKind::Reset,
             kind => kind,
         };
         let fault = Fault { kind, sent: Sent::Sent, reused };
@@ -83,7 +135,7 @@ fn kind_of(error: &hyper::Error) -> FaultKind {
 }
 
 /// The first error of this type in the chain.
-fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+pub(crate) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut link = Some(error);
     while let Some(error) = link {
         if let Some(found) = error.downcast_ref() {
@@ -96,7 +148,7 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 
 impl fmt::Display for HyperError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.what)
+        f.write_str(&self.what)
     }
 }
 

@@ -8,16 +8,34 @@
 mod backend;
 mod body;
 mod connect;
+mod dial;
 mod fault;
 mod head;
+#[cfg(feature = "http2")]
+mod http2;
+mod message;
 mod pool;
+mod reader;
+mod route;
 mod runtime;
+#[cfg_attr(any(feature = "rustls", feature = "rustls-ring"), path = "tls.rs")]
+#[cfg_attr(not(any(feature = "rustls", feature = "rustls-ring")), path = "no_tls.rs")]
+mod security;
+mod socket;
+mod socks;
+#[cfg(feature = "http2")]
+mod streams;
+mod tunnel;
+#[cfg(feature = "http2")]
+mod turns;
+mod upload;
 mod wire;
 
 pub use backend::HyperBackend;
 pub use body::HyperBody;
 pub use fault::HyperError;
 pub use head::HyperHead;
+pub use reader::reader;
 pub use runtime::TokioRuntime;
 
 /// A dependency on tokio and hyper.

@@ -1,4 +1,4 @@
-//! The socket under hyper, with the two facts that hyper does not tell.
+//! The socket under hyper, with the facts that hyper does not tell.
 //!
 //! Whether any byte of an answer came tells a closed connection from a truncated head; and how many
 //! came before the head was complete bounds informational answers, of which hyper skips any number.
@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::socket::Socket;
 
 /// What is known about the bytes of the exchange under way.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Gauge {
     received: AtomicUsize,
     awaiting_head: AtomicBool,
     head_limit: usize,
+    /// Whether TLS ended with an alert.
+    refused: AtomicBool,
 }
 
 impl Gauge {
@@ -26,6 +29,7 @@ impl Gauge {
             received: AtomicUsize::new(0),
             awaiting_head: AtomicBool::new(false),
             head_limit,
+            refused: AtomicBool::new(false),
         })
     }
 
@@ -40,9 +44,16 @@ impl Gauge {
         self.awaiting_head.store(false, Ordering::Relaxed);
     }
 
-    /// Whether any byte of the answer came.
-    pub(crate) fn answered(&self) -> bool {
-        self.received.load(Ordering::Relaxed) > 0
+    /// How many bytes came since the request was begun; where several share the connection, since that
+    /// was.
+    pub(crate) fn received(&self) -> usize {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server ended the TLS session with an alert. hyper may find the connection closed
+    /// without a word of why.
+    pub(crate) fn refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Checked before every read: hyper reads on only when it has parsed what it has, so what was
@@ -56,7 +67,7 @@ impl Gauge {
 /// A socket that keeps its [`Gauge`].
 #[derive(Debug)]
 pub(crate) struct Wire {
-    pub(crate) socket: TcpStream,
+    pub(crate) socket: Socket,
     pub(crate) gauge: Arc<Gauge>,
 }
 
@@ -74,6 +85,9 @@ impl AsyncRead for Wire {
         let poll = Pin::new(&mut self.socket).poll_read(cx, buf);
         let more = buf.filled().len() - before;
         self.gauge.received.fetch_add(more, Ordering::Relaxed);
+        if matches!(&poll, Poll::Ready(Err(error)) if crate::security::is_alert(error)) {
+            self.gauge.refused.store(true, Ordering::Relaxed);
+        }
         poll
     }
 }

@@ -125,7 +125,9 @@ pub(crate) enum Said {
     Request(u32, Vec<u8>),
     /// The end of a stream, with its code.
     Reset(u32, u32),
-    /// Something that may need an answer.
+    /// Whether this side is alive.
+    Ping,
+    /// Something else that may need an answer.
     Other,
 }
 
@@ -177,7 +179,7 @@ impl Client {
                 (said, credit(stream, payload.len()))
             }
             SETTINGS if flags & ACK == 0 => (Said::Other, frame(SETTINGS, ACK, 0, &[])),
-            PING if flags & ACK == 0 => (Said::Other, frame(PING, ACK, 0, payload)),
+            PING if flags & ACK == 0 => (Said::Ping, frame(PING, ACK, 0, payload)),
             RST_STREAM => {
                 self.open.remove(&stream);
                 let code = payload.try_into().map(u32::from_be_bytes).unwrap_or(u32::MAX);

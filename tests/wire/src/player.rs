@@ -1,5 +1,6 @@
 //! A script, played on one connection.
 
+use std::fmt::{self, Write as _};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::Ordering;
@@ -35,10 +36,22 @@ pub(crate) fn play(socket: TcpStream, script: Vec<Step>, connection: usize, stat
     }
 }
 
+/// The beginning of a step, however many bytes it has.
 fn show(step: &Step) -> String {
-    let mut shown = format!("{step:?}");
-    shown.truncate(80);
-    shown
+    struct Short(String);
+    impl fmt::Write for Short {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            if self.0.len() > 80 {
+                return Err(fmt::Error);
+            }
+            self.0.push_str(text);
+            Ok(())
+        }
+    }
+    let mut short = Short(String::new());
+    // It fails when there is enough.
+    let _ = write!(short, "{step:?}");
+    short.0
 }
 
 struct Player<'a> {
@@ -114,6 +127,7 @@ impl Player<'_> {
                 self.send(&frames::settings(&settings))?;
             }
             Step::ReadStreamHead => while !matches!(self.said()?, Said::Head(_)) {},
+            Step::ReadPing => while !matches!(self.said()?, Said::Ping) {},
             Step::ReadStream => loop {
                 if let Said::Request(stream, bytes) = self.said()? {
                     self.arrived(stream, bytes);
@@ -231,7 +245,7 @@ impl Player<'_> {
                 Ok(Said::Head(stream) | Said::Request(stream, _)) => {
                     return Err(io::Error::other(format!("the client sent stream {stream}")));
                 }
-                Ok(Said::Reset(..) | Said::Other) => {}
+                Ok(Said::Reset(..) | Said::Ping | Said::Other) => {}
                 Err(error) => match error.kind() {
                     io::ErrorKind::UnexpectedEof
                     | io::ErrorKind::ConnectionReset

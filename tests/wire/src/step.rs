@@ -44,6 +44,8 @@ pub enum Step {
     /// Read frames until a whole request came on any stream, and record it as an arrival. What
     /// settings and pings ask for is sent.
     ReadStream,
+    /// Read frames until a ping came, and answer it.
+    ReadPing,
     /// Read frames until this stream was reset by the client, with this code.
     ReadReset(u32, u32),
 }

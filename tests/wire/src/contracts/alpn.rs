@@ -49,19 +49,22 @@ pub(crate) async fn http2_alone_over_tls<B: Connect>(_: &Expected) {
 }
 
 pub(crate) async fn http2_alone_is_not_to_be_had_everywhere<B: Connect>(expected: &Expected) {
-    if !expected.insists_on_http2 {
-        return;
-    }
     let authority = Authority::new();
-    let tls = authority.server(NAME).speaking(&["http/1.1"]);
-    let server = Server::start([vec![Step::TlsRefused(tls)]]);
-    let backend: B = backend(|settings| {
-        trusting(&server, &authority)(settings);
-        settings.protocol = Protocol::Http2;
-    });
-    let failure = failed(&backend, post(&server.secure_url("/"), "x")).await;
-    assert_fault(&failure, &[FaultKind::Tls], Sent::Unsent);
-    assert!(server.arrivals().is_empty());
+    let tls = authority.server(NAME);
+    // One that has something else, and one that knows of no choice.
+    let other = vec![Step::TlsRefused(tls.speaking(&["http/1.1"]))];
+    let choiceless = expected.insists_on_http2.then(|| secure(&tls, vec![Step::AwaitClose]));
+    for script in [Some(other), choiceless].into_iter().flatten() {
+        let server = Server::start([script]);
+        let backend: B = backend(|settings| {
+            trusting(&server, &authority)(settings);
+            settings.protocol = Protocol::Http2;
+        });
+        let failure = failed(&backend, post(&server.secure_url("/"), "x")).await;
+        assert_fault(&failure, &[FaultKind::Tls], Sent::Unsent);
+        assert!(server.arrivals().is_empty());
+        drop(server);
+    }
 }
 
 pub(crate) async fn a_tunnel_may_carry_http2<B: Connect>(_: &Expected) {

@@ -120,14 +120,13 @@ pub(crate) async fn a_post_cut_at_any_byte_arrives_once<B: Connect>(_: &Expected
 /// Settings that would not be kept are no settings.
 pub(crate) async fn tls_settings_without_tls_are_config_errors<B: Connect>(_: &Expected) {
     let authority = Authority::new();
-    let given: [(&str, fn(&mut HttpSettings<B::Tls>, &Authority)); 3] = [
-        ("root_certificate", |settings, it| settings.roots.push(it.certificate())),
-        ("identity", |settings, it| settings.identity = Some(it.client())),
-        ("verification", |settings, _| settings.accept_any_certificate = true),
-    ];
-    for (setting, give) in given {
+    for setting in ["root_certificate", "identity", "verification"] {
         let mut settings = HttpSettings::default();
-        give(&mut settings, &authority);
+        match setting {
+            "root_certificate" => settings.roots.push(authority.certificate()),
+            "identity" => settings.identity = Some(authority.client()),
+            _ => settings.accept_any_certificate = true,
+        }
         let error = B::connect(settings).err().expect("it was taken");
         assert_eq!(error.setting(), setting);
         assert!(error.to_string().contains("`rustls`"), "{error}");

@@ -6,7 +6,9 @@ use dace_core::http::{Connect, FaultKind, Sent};
 
 use super::{NAME, assert_fault, failed, proxy, secure, trusting};
 use crate::client::backend;
-use crate::{Authority, Expected, Failure, Server, Step, get, keep_alive, post, run, send};
+use crate::{
+    Authority, Expected, Failure, PATIENCE, Server, Step, get, keep_alive, post, run, send,
+};
 
 const CONNECTED: &str = "HTTP/1.1 200 Connected\r\nx-by: proxy\r\n\r\n";
 
@@ -56,7 +58,8 @@ pub(crate) async fn a_tunnel_is_asked_for_without_secrets<B: Connect>(_: &Expect
 pub(crate) async fn a_proxy_that_opens_no_tunnel_is_unsent<B: Connect>(expected: &Expected) {
     for status in [407, 403, 502, 301, 500] {
         let answer = format!("HTTP/1.1 {status} So It Is\r\ncontent-length: 2\r\n\r\nno");
-        let failure = tunnel_failure::<B>(vec![send(answer), Step::Finish, Step::Drain]).await;
+        let failure =
+            tunnel_failure::<B>(PATIENCE, vec![send(answer), Step::Finish, Step::Drain]).await;
         assert_fault(&failure, &[FaultKind::Proxy], Sent::Unsent);
         if expected.tells_tunnel_status {
             assert!(failure.chain.contains(&status.to_string()), "{failure:?}");
@@ -68,30 +71,32 @@ pub(crate) async fn a_proxy_that_opens_no_tunnel_is_unsent<B: Connect>(expected:
 
 pub(crate) async fn a_proxy_that_closes_is_unsent<B: Connect>(_: &Expected) {
     for begin in ["", "HTTP/1.1 2", "HTTP/1.1 200 OK\r\nx-by"] {
-        let failure = tunnel_failure::<B>(vec![send(begin), Step::Finish, Step::Drain]).await;
+        let failure =
+            tunnel_failure::<B>(PATIENCE, vec![send(begin), Step::Finish, Step::Drain]).await;
         assert_fault(&failure, &[FaultKind::Proxy], Sent::Unsent);
     }
 }
 
 pub(crate) async fn a_proxy_without_http_is_unsent<B: Connect>(_: &Expected) {
     for begin in ["SSH-2.0-OpenSSH_9.9\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n"] {
-        let failure = tunnel_failure::<B>(vec![send(begin), Step::Finish, Step::Drain]).await;
+        let failure =
+            tunnel_failure::<B>(PATIENCE, vec![send(begin), Step::Finish, Step::Drain]).await;
         assert_fault(&failure, &[FaultKind::Proxy], Sent::Unsent);
     }
 }
 
 pub(crate) async fn an_endless_head_of_a_proxy_ends<B: Connect>(_: &Expected) {
     let endless = Step::Offer(
-        "HTTP/1.1 200 OK\r\n".bytes().chain("x: y\r\n".bytes().cycle().take(8 << 20)).collect(),
+        "HTTP/1.1 200 OK\r\n".bytes().chain("x: y\r\n".bytes().cycle().take(1 << 20)).collect(),
     );
-    let failure = tunnel_failure::<B>(vec![endless, Step::Drain]).await;
+    let failure = tunnel_failure::<B>(PATIENCE, vec![endless, Step::Drain]).await;
     assert_fault(&failure, &[FaultKind::Proxy], Sent::Unsent);
 }
 
 pub(crate) async fn a_proxy_that_hangs_times_out_unsent<B: Connect>(_: &Expected) {
     for begin in ["", "HTTP/1.1 200 OK\r\n"] {
-        let script = vec![send(begin), Step::Drain];
-        let failure = tunnel_failure_within::<B>(Duration::from_millis(300), script).await;
+        let failure =
+            tunnel_failure::<B>(Duration::from_millis(100), vec![send(begin), Step::Drain]).await;
         assert_fault(&failure, &[FaultKind::ConnectTimeout], Sent::Unsent);
     }
 }
@@ -110,18 +115,14 @@ pub(crate) async fn a_tunnel_to_somebody_else_is_refused<B: Connect>(_: &Expecte
 }
 
 /// How a POST fails whose proxy does this when it is asked for a tunnel.
-async fn tunnel_failure<B: Connect>(script: Vec<Step>) -> Failure {
-    tunnel_failure_within::<B>(crate::PATIENCE, script).await
-}
-
-async fn tunnel_failure_within<B: Connect>(timeout: Duration, script: Vec<Step>) -> Failure {
+async fn tunnel_failure<B: Connect>(connect_timeout: Duration, script: Vec<Step>) -> Failure {
     let begin = std::iter::once(Step::ReadHead);
     let server = Server::start([begin.chain(script).collect::<Vec<_>>()]);
     let authority = Authority::new();
     let backend: B = backend(trusting(&server, &authority));
     let mut request = post(&server.secure_url("/"), "x");
     request.proxy = Some(proxy("http://user:hidden@", &server));
-    request.options.connect_timeout = timeout;
+    request.options.connect_timeout = connect_timeout;
     let failure = failed(&backend, request).await;
     assert_eq!((server.connections(), server.arrivals().len()), (1, 1));
     failure

@@ -1,0 +1,135 @@
+//! From a route to a socket on which HTTP can be spoken: look-up, TCP, tunnel and TLS, all within one
+//! `connect_timeout`.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use dace_core::http::{FaultKind, Protocol, Proxy, ProxyKind, Url};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::connect::{Resolved, connect, resolve};
+use crate::route::Route;
+use crate::security::Security;
+use crate::socket::Socket;
+use crate::{HyperError, socks, tunnel};
+
+/// What is never reached, as far as tokio's clock goes.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
+/// Makes connections.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    pub(crate) resolved: Resolved,
+    pub(crate) security: Security,
+    pub(crate) protocol: Protocol,
+}
+
+/// When a connection must be there.
+pub(crate) fn deadline(limit: Duration) -> Instant {
+    Instant::now() + limit.min(FAR)
+}
+
+impl Dialer {
+    /// A socket on `route`, and whether HTTP/2 is spoken on it.
+    pub(crate) async fn dial(
+        &self,
+        route: &Route,
+        url: &Url,
+        deadline: Instant,
+    ) -> Result<(Socket, bool), HyperError> {
+        if route.is_secure() {
+            self.security.check()?;
+        }
+        let stage = Stage::default();
+        let dialled = timeout_at(deadline, self.walk(route, url, deadline, &stage)).await;
+        dialled.unwrap_or_else(|elapsed| {
+            let what = format!("{}: no answer in time", stage.describe(route, url));
+            Err(HyperError::before(FaultKind::ConnectTimeout, what, elapsed))
+        })
+    }
+
+    async fn walk(
+        &self,
+        route: &Route,
+        url: &Url,
+        deadline: Instant,
+        stage: &Stage,
+    ) -> Result<(Socket, bool), HyperError> {
+        let mut socket = match route.proxy.as_deref() {
+            None => self.reach(url.host(), url.port(), deadline, stage).await?,
+            Some(proxy) => self
+                .reach(proxy.host(), proxy.port(), deadline, stage)
+                .await
+                .map_err(|error| error.within(|what| format!("the proxy {proxy}: {what}")))?,
+        };
+        if let Some(proxy) = &route.proxy {
+            if route.forwarder(self.protocol == Protocol::Http2).is_none() {
+                stage.set(Stage::TUNNEL);
+                self.tunnel(&mut socket, proxy, url).await?;
+            }
+        }
+        if route.is_secure() {
+            stage.set(Stage::TLS);
+            return self.security.secure(url.host(), socket).await;
+        }
+        Ok((Socket::Plain(socket), self.protocol == Protocol::Http2))
+    }
+
+    async fn reach(
+        &self,
+        host: &str,
+        port: u16,
+        deadline: Instant,
+        stage: &Stage,
+    ) -> Result<TcpStream, HyperError> {
+        let addresses = resolve(host, port, &self.resolved).await?;
+        stage.set(Stage::CONNECT);
+        connect(&addresses, deadline).await
+    }
+
+    async fn tunnel(
+        &self,
+        socket: &mut TcpStream,
+        proxy: &Proxy,
+        url: &Url,
+    ) -> Result<(), HyperError> {
+        let (host, port) = (url.host(), url.port());
+        match proxy.kind() {
+            ProxyKind::Socks5 => {
+                let addresses = resolve(host, port, &self.resolved).await?;
+                let first = addresses.first().map(|address| address.ip().to_string());
+                socks::open(socket, proxy, first.as_deref().unwrap_or(host), port).await
+            }
+            ProxyKind::Socks5h => socks::open(socket, proxy, host, port).await,
+            _ => tunnel::open(socket, proxy, &format!("{host}:{port}")).await,
+        }
+    }
+}
+
+/// How far a connection got.
+#[derive(Debug, Default)]
+struct Stage(AtomicU8);
+
+impl Stage {
+    const CONNECT: u8 = 1;
+    const TUNNEL: u8 = 2;
+    const TLS: u8 = 3;
+
+    fn set(&self, stage: u8) {
+        self.0.store(stage, Ordering::Relaxed);
+    }
+
+    fn describe(&self, route: &Route, url: &Url) -> String {
+        let (host, port) = match &route.proxy {
+            Some(proxy) => (proxy.host(), proxy.port()),
+            None => (url.host(), url.port()),
+        };
+        match (self.0.load(Ordering::Relaxed), &route.proxy) {
+            (Self::CONNECT, _) => format!("connect to {host}:{port}"),
+            (Self::TUNNEL, Some(proxy)) => format!("tunnel through the proxy {proxy}"),
+            (Self::TLS, _) => format!("TLS handshake with {}", url.host()),
+            _ => format!("look up {host}"),
+        }
+    }
+}

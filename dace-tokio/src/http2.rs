@@ -1,0 +1,228 @@
+//! Connections of HTTP/2: one for all exchanges with an origin, for as long as it is of use.
+//!
+//! Such a connection can be open and dead: whatever is sent on it vanishes. Two things find that out.
+//! While a stream is open and nothing comes, hyper pings. And where exchanges are given up sooner than
+//! a ping would tell, [`SILENCES`] of them in a row without a byte from the server retire it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::Instant;
+
+use crate::HyperError;
+use crate::pool::Pool;
+use crate::route::Route;
+use crate::upload::Upload;
+use crate::wire::{Gauge, Wire};
+
+/// How many exchanges in a row may be given up without a byte from the server.
+const SILENCES: u32 = 3;
+
+/// When to ask whether the other side is alive, and how long it may take to answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ping {
+    pub(crate) every: Duration,
+    pub(crate) patience: Duration,
+}
+
+impl Default for Ping {
+    /// gRPC's servers close on a client that pings more often than every 5 minutes without a stream
+    /// open, and are lenient while there is one; only then does hyper ping.
+    fn default() -> Self {
+        Self { every: Duration::from_secs(10), patience: Duration::from_secs(10) }
+    }
+}
+
+/// A connection that exchanges share.
+pub(crate) struct Shared {
+    sender: SendRequest<Upload>,
+    gauge: Arc<Gauge>,
+    born: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Exchanges on it.
+    open: usize,
+    idle_since: Instant,
+    /// Exchanges given up in a row with nothing heard.
+    silences: u32,
+    /// Whether it has carried an answered exchange.
+    answered: bool,
+}
+
+impl Shared {
+    /// Begins with HTTP/2 on a connected socket.
+    pub(crate) async fn open(
+        wire: Wire,
+        head_limit: usize,
+        ping: Ping,
+        born: Instant,
+    ) -> Result<Arc<Self>, HyperError> {
+        let gauge = wire.gauge.clone();
+        let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(ping.every)
+            .keep_alive_timeout(ping.patience)
+            .keep_alive_while_idle(false)
+            .max_header_list_size(u32::try_from(head_limit).unwrap_or(u32::MAX))
+            .handshake(TokioIo::new(wire))
+            .await
+            .map_err(|error| HyperError::given_back(false, error))?;
+        // Its errors reach the exchanges that they concern.
+        tokio::spawn(async move { drop(driver.await) });
+        let state = State { open: 0, idle_since: born, silences: 0, answered: false };
+        Ok(Arc::new(Self { sender, gauge, born, state: Mutex::new(state) }))
+    }
+
+    /// Whether another exchange may begin on it.
+    pub(crate) fn is_usable(&self, now: Instant, max_age: Duration) -> bool {
+        let young = now.saturating_duration_since(self.born) < max_age;
+        young && !self.sender.is_closed() && self.lock().silences < SILENCES
+    }
+
+    /// When it will have been idle for too long; none while it is in use.
+    pub(crate) fn idle_until(&self, timeout: Duration) -> Option<Instant> {
+        let state = self.lock();
+        (state.open == 0).then(|| state.idle_since.checked_add(timeout)).flatten()
+    }
+
+    /// The right to have one exchange on it. With a `pool` it lies there afterwards.
+    pub(crate) fn ticket(self: &Arc<Self>, pool: Option<(Arc<Pool>, Route)>) -> Ticket {
+        let mut state = self.lock();
+        state.open += 1;
+        let reused = state.answered;
+        drop(state);
+        let mark = self.gauge.received();
+        Ticket { shared: self.clone(), pool, mark, waiting: true, reused }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One exchange on a shared connection.
+pub(crate) struct Ticket {
+    shared: Arc<Shared>,
+    pool: Option<(Arc<Pool>, Route)>,
+    /// What had come from the server when last something was heard.
+    mark: usize,
+    /// Whether the exchange waits for the server.
+    waiting: bool,
+    pub(crate) reused: bool,
+}
+
+impl Ticket {
+    pub(crate) fn sender(&self) -> SendRequest<Upload> {
+        self.shared.sender.clone()
+    }
+
+    /// Whether the server ended the TLS session with an alert.
+    pub(crate) fn refused(&self) -> bool {
+        self.shared.gauge.refused()
+    }
+
+    /// The head of the answer came.
+    pub(crate) fn answered(&mut self) {
+        let mut state = self.shared.lock();
+        state.answered = true;
+        state.silences = 0;
+        drop(state);
+        self.waits(false);
+    }
+
+    /// The body was asked for more: `waiting` says that there was nothing yet.
+    pub(crate) fn waits(&mut self, waiting: bool) {
+        self.waiting = waiting;
+        if !waiting {
+            self.mark = self.shared.gauge.received();
+        }
+    }
+
+    /// The exchange is over, in whatever way, but not given up.
+    pub(crate) fn done(&mut self) {
+        self.waits(false);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if self.waiting {
+            let silent = self.shared.gauge.received() == self.mark;
+            state.silences = if silent { state.silences + 1 } else { 0 };
+        }
+        state.open -= 1;
+        let idle = state.open == 0;
+        if idle {
+            state.idle_since = Instant::now();
+        }
+        drop(state);
+        if let Some((pool, route)) = self.pool.take().filter(|_| idle) {
+            pool.idle(&route, &self.shared);
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("state", &self.lock()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dace_core::http::{Connect, FaultKind, HttpSettings, Protocol, Sent};
+    use dace_wire::{Gate, Server, Step, get, run, streams};
+
+    use super::*;
+    use crate::HyperBackend;
+
+    /// Nobody gives the exchange up, and the connection stays open: only a ping can tell.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_silent_connection_is_found_by_a_ping() {
+        let (done, mut script) = (Gate::new(), streams(&["alive"]));
+        script.pop();
+        script.extend([Step::ReadStream, Step::Wait(done.clone())]);
+        let server = Server::start([script, streams(&["replaced"])]);
+        let mut settings = HttpSettings::default();
+        settings.protocol = Protocol::Http2;
+        let mut backend = HyperBackend::connect(settings).expect("a backend");
+        let short = Duration::from_millis(50);
+        backend.ping = Ping { every: short, patience: short };
+        run(&backend, get(&server.url("/"))).await.expect("an answer");
+        let failure = run(&backend, get(&server.url("/"))).await.map(drop).expect_err("silence");
+        assert_eq!(failure.fault.kind, FaultKind::Closed, "{failure:?}");
+        assert_eq!((failure.fault.sent, failure.fault.reused), (Sent::MaybeSent, true));
+        let answer = run(&backend, get(&server.url("/"))).await.expect("an answer");
+        assert_eq!(answer.text(), "replaced");
+        done.open();
+    }
+
+    /// One that answers pings is alive, however long an answer takes.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_slow_connection_is_kept() {
+        let (pinged, mut script) = (Gate::new(), streams(&["alive"]));
+        script.pop();
+        let ping = dace_wire::Step::ReadPing;
+        script.extend([Step::ReadStream, ping.clone(), ping.clone(), ping]);
+        script.push(Step::Send(dace_wire::frames::answer(3, "late")));
+        script.extend([Step::Open(pinged.clone()), Step::AwaitClose]);
+        let server = Server::start([script]);
+        let mut settings = HttpSettings::default();
+        settings.protocol = Protocol::Http2;
+        let mut backend = HyperBackend::connect(settings).expect("a backend");
+        backend.ping = Ping { every: Duration::from_millis(20), patience: dace_wire::PATIENCE };
+        for text in ["alive", "late"] {
+            let answer = run(&backend, get(&server.url("/"))).await.expect("an answer");
+            assert_eq!(answer.text(), text);
+        }
+        pinged.wait();
+        assert_eq!(server.connections(), 1);
+    }
+}

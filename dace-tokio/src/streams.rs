@@ -1,0 +1,45 @@
+//! How a stream of HTTP/2 ended, read off h2's errors.
+
+use std::io;
+
+use dace_core::http::FaultKind;
+use h2::Reason;
+
+use crate::fault::find;
+
+/// What happened, if h2 says so.
+pub(crate) fn kind_of(error: &hyper::Error) -> Option<FaultKind> {
+    if error.is_timeout() {
+        // A ping had no answer: the connection is as good as closed.
+        return Some(FaultKind::Truncated);
+    }
+    let in_h2 = find::<h2::Error>(error);
+    let broken = find::<io::Error>(error).or_else(|| in_h2?.get_io());
+    if let Some(broken) = broken {
+        return Some(match broken.kind() {
+            // The first is h2's word for a connection that was closed.
+            io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => FaultKind::Truncated,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => FaultKind::Reset,
+            io::ErrorKind::InvalidData => FaultKind::Malformed,
+            _ => FaultKind::Other,
+        });
+    }
+    let error = in_h2?;
+    if !error.is_remote() {
+        // This side ended it, for what the other one sent.
+        return Some(match error.reason() {
+            Some(Reason::NO_ERROR | Reason::CANCEL | Reason::INTERNAL_ERROR) | None => {
+                FaultKind::Other
+            }
+            Some(_) => FaultKind::Malformed,
+        });
+    }
+    if error.is_go_away() {
+        // It reaches only the streams above the last one that the server has looked at.
+        return Some(FaultKind::StreamRefused);
+    }
+    Some(match error.reason() {
+        Some(Reason::REFUSED_STREAM) => FaultKind::StreamRefused,
+        _ => FaultKind::Reset,
+    })
+}

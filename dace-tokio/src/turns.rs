@@ -1,0 +1,70 @@
+//! Who makes the connection that all will share.
+//!
+//! Without turns, as many connections would be made as exchanges begin before the first is there, and
+//! all but one for nothing. Whoever has the turn and fails, or is dropped, hands it on.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+use tokio::time::{Instant, timeout_at};
+
+use crate::route::Route;
+
+/// As many routes are remembered to speak HTTP/1.1; it is only a hint.
+const REMEMBERED: usize = 1024;
+
+#[derive(Debug, Default)]
+pub(crate) struct Turns(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    dialling: HashMap<Route, Arc<Turn<()>>>,
+    http1: HashSet<Route>,
+}
+
+/// The turn of one exchange on a route.
+pub(crate) struct Mine<'a> {
+    turns: &'a Turns,
+    route: Route,
+    guard: Option<OwnedMutexGuard<()>>,
+}
+
+impl Turns {
+    /// Waits for the turn on `route`: none if it does not come in time.
+    pub(crate) async fn wait(&self, route: &Route, deadline: Instant) -> Option<Mine<'_>> {
+        let turn = self.lock().dialling.entry(route.clone()).or_default().clone();
+        // Before the wait: one that is dropped while it waits cleans up too.
+        let mut mine = Mine { turns: self, route: route.clone(), guard: None };
+        mine.guard = Some(timeout_at(deadline, turn.lock_owned()).await.ok()?);
+        Some(mine)
+    }
+
+    /// Whether the last connection on `route` spoke HTTP/1.1: then everybody needs one of their own.
+    pub(crate) fn is_http1(&self, route: &Route) -> bool {
+        self.lock().http1.contains(route)
+    }
+
+    pub(crate) fn speaks_http1(&self, route: &Route) {
+        let mut known = self.lock();
+        if known.http1.len() >= REMEMBERED {
+            known.http1.clear();
+        }
+        known.http1.insert(route.clone());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Mine<'_> {
+    fn drop(&mut self) {
+        drop(self.guard.take());
+        let mut known = self.turns.lock();
+        // This map's own is the only one left when nobody waits.
+        if known.dialling.get(&self.route).is_some_and(|turn| Arc::strong_count(turn) == 1) {
+            known.dialling.remove(&self.route);
+        }
+    }
+}
