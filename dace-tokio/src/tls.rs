@@ -106,7 +106,10 @@ fn configured(settings: &mut HttpSettings<Tls>) -> Result<Option<ClientConfig>, 
     let builder = if settings.accept_any_certificate {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider())))
     } else if settings.roots.is_empty() {
-        builder.with_platform_verifier().map_err(broken)?
+        builder.with_platform_verifier().map_err(|error| {
+            let problem = format!("names none, and the platform's cannot be loaded: {error}");
+            ConfigError::new("root_certificate", problem)
+        })?
     } else {
         builder.with_root_certificates(roots(&settings.roots)?)
     };

@@ -117,10 +117,10 @@ pub fn goaway(last: u32, code: u32) -> Vec<u8> {
     frame(GOAWAY, 0, 0, &payload)
 }
 
-/// What a client said.
-pub(crate) enum Said {
-    /// A head, whether or not a body follows.
-    Head(u32),
+/// What came from a client.
+pub(crate) enum Heard {
+    /// A head that a body follows.
+    Head,
     /// A whole request.
     Request(u32, Vec<u8>),
     /// The end of a stream, with its code.
@@ -143,7 +143,7 @@ pub(crate) struct Client {
 impl Client {
     /// Takes the frame that `buffer` begins with, if it is complete: what it says, and what has to be
     /// sent for it.
-    pub(crate) fn take(&mut self, buffer: &mut Vec<u8>) -> Option<(Said, Vec<u8>)> {
+    pub(crate) fn take(&mut self, buffer: &mut Vec<u8>) -> Option<(Heard, Vec<u8>)> {
         let head = buffer.get(..9)?;
         let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
         let (kind, flags) = (head[3], head[4]);
@@ -153,7 +153,7 @@ impl Client {
         Some(self.frame(kind, flags, stream, &payload))
     }
 
-    fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> (Said, Vec<u8>) {
+    fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> (Heard, Vec<u8>) {
         let end = flags & END_STREAM != 0;
         match kind {
             HEADERS => {
@@ -173,29 +173,29 @@ impl Client {
             DATA => {
                 self.open.entry(stream).or_default().extend(unpadded(flags, payload));
                 let said = match end {
-                    true => Said::Request(stream, self.open.remove(&stream).unwrap_or_default()),
-                    false => Said::Other,
+                    true => Heard::Request(stream, self.open.remove(&stream).unwrap_or_default()),
+                    false => Heard::Other,
                 };
                 (said, credit(stream, payload.len()))
             }
-            SETTINGS if flags & ACK == 0 => (Said::Other, frame(SETTINGS, ACK, 0, &[])),
-            PING if flags & ACK == 0 => (Said::Ping, frame(PING, ACK, 0, payload)),
+            SETTINGS if flags & ACK == 0 => (Heard::Other, frame(SETTINGS, ACK, 0, &[])),
+            PING if flags & ACK == 0 => (Heard::Ping, frame(PING, ACK, 0, payload)),
             RST_STREAM => {
                 self.open.remove(&stream);
                 let code = payload.try_into().map(u32::from_be_bytes).unwrap_or(u32::MAX);
-                (Said::Reset(stream, code), Vec::new())
+                (Heard::Reset(stream, code), Vec::new())
             }
-            _ => (Said::Other, Vec::new()),
+            _ => (Heard::Other, Vec::new()),
         }
     }
 
     /// The head in the block, once that is complete.
-    fn head(&mut self, flags: u8) -> Said {
+    fn head(&mut self, flags: u8) -> Heard {
         if flags & END_HEADERS == 0 {
-            return Said::Other;
+            return Heard::Other;
         }
         let Some((stream, block, end)) = self.block.take() else {
-            return Said::Other;
+            return Heard::Other;
         };
         let head = self
             .decoder
@@ -213,8 +213,8 @@ impl Client {
             }
         };
         match whole {
-            true => Said::Request(stream, self.open.remove(&stream).unwrap_or_default()),
-            false => Said::Head(stream),
+            true => Heard::Request(stream, self.open.remove(&stream).unwrap_or_default()),
+            false => Heard::Head,
         }
     }
 }

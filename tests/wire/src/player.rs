@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::arrival::{head_length, request_length};
-use crate::frames::{self, Client, Said};
+use crate::frames::{self, Client, Heard};
 use crate::server::{State, lock};
 use crate::socket::Socket;
 use crate::{Arrival, PATIENCE, ServerTls, Step};
@@ -18,7 +18,15 @@ pub(crate) fn play(socket: TcpStream, script: Vec<Step>, connection: usize, stat
         .and_then(|()| socket.set_write_timeout(Some(PATIENCE)))
         .and_then(|()| socket.set_nodelay(true));
     let socket = Socket::Plain(socket);
-    let mut player = Player { socket, buffer: Vec::new(), http2: None, connection, state };
+    let mut player = Player {
+        socket,
+        buffer: Vec::new(),
+        http2: None,
+        requests: Vec::new(),
+        resets: Vec::new(),
+        connection,
+        state,
+    };
     if let Err(error) = prepared {
         player.fail(format!("could not be prepared: {error}"));
         return;
@@ -54,11 +62,23 @@ fn show(step: &Step) -> String {
     short.0
 }
 
+/// What steps wait for, beside requests and resets.
+#[derive(PartialEq, Eq)]
+enum Said {
+    Head,
+    Ping,
+    Other,
+}
+
 struct Player<'a> {
     socket: Socket,
     /// Read, and not yet part of an arrival.
     buffer: Vec<u8>,
     http2: Option<Client>,
+    /// Whole requests that no step has read yet, with their streams.
+    requests: Vec<(u32, Vec<u8>)>,
+    /// The streams that the client reset, and why.
+    resets: Vec<(u32, u32)>,
     connection: usize,
     state: &'a State,
 }
@@ -126,24 +146,21 @@ impl Player<'_> {
                 self.http2 = Some(Client::default());
                 self.send(&frames::settings(&settings))?;
             }
-            Step::ReadStreamHead => while !matches!(self.said()?, Said::Head(_)) {},
-            Step::ReadPing => while !matches!(self.said()?, Said::Ping) {},
-            Step::ReadStream => loop {
-                if let Said::Request(stream, bytes) = self.said()? {
-                    self.arrived(stream, bytes);
-                    break;
+            Step::ReadStreamHead => while self.said()? != Said::Head {},
+            Step::ReadPing => while self.said()? != Said::Ping {},
+            Step::ReadStream => {
+                while self.requests.is_empty() {
+                    self.said()?;
                 }
-            },
-            Step::ReadReset(stream, code) => loop {
-                match self.said()? {
-                    Said::Reset(reset, with) if reset == stream && with == code => break,
-                    Said::Reset(reset, with) => {
-                        let what = format!("stream {reset} was reset with {with}");
-                        return Err(io::Error::other(what));
-                    }
-                    _ => {}
+                let (stream, bytes) = self.requests.remove(0);
+                self.arrived(stream, bytes);
+            }
+            Step::ReadReset(stream, code) => {
+                while !self.resets.contains(&(stream, code)) {
+                    self.said()?;
                 }
-            },
+                self.resets.retain(|reset| reset.0 != stream);
+            }
         }
         Ok(true)
     }
@@ -153,13 +170,26 @@ impl Player<'_> {
         self.socket.flush()
     }
 
-    /// The next thing that a client of HTTP/2 says. What it asks for by it is sent.
+    /// The next thing that a client of HTTP/2 says. What it asks for by it is sent; requests and resets
+    /// are kept for the steps that read them, since nothing says which comes first.
     fn said(&mut self) -> io::Result<Said> {
         loop {
             let client = self.http2.as_mut().ok_or_else(|| io::Error::other("no HTTP/2 here"))?;
-            if let Some((said, reply)) = client.take(&mut self.buffer) {
+            if let Some((heard, reply)) = client.take(&mut self.buffer) {
                 self.send(&reply)?;
-                return Ok(said);
+                return Ok(match heard {
+                    Heard::Head => Said::Head,
+                    Heard::Ping => Said::Ping,
+                    Heard::Other => Said::Other,
+                    Heard::Request(stream, bytes) => {
+                        self.requests.push((stream, bytes));
+                        Said::Other
+                    }
+                    Heard::Reset(stream, code) => {
+                        self.resets.push((stream, code));
+                        Said::Other
+                    }
+                });
             }
             if !self.fill()? {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -241,11 +271,12 @@ impl Player<'_> {
     /// Frames about the connection may come, and requests may not.
     fn await_close_of_streams(&mut self) -> io::Result<()> {
         loop {
+            if let Some((stream, _)) = self.requests.first() {
+                return Err(io::Error::other(format!("the client sent stream {stream}")));
+            }
             match self.said() {
-                Ok(Said::Head(stream) | Said::Request(stream, _)) => {
-                    return Err(io::Error::other(format!("the client sent stream {stream}")));
-                }
-                Ok(Said::Reset(..) | Said::Ping | Said::Other) => {}
+                Ok(Said::Head) => return Err(io::Error::other("the client began a stream")),
+                Ok(_) => {}
                 Err(error) => match error.kind() {
                     io::ErrorKind::UnexpectedEof
                     | io::ErrorKind::ConnectionReset
