@@ -12,6 +12,7 @@ use crate::clients::{Client, Clients};
 use crate::fault::UploadFailure;
 use crate::meaning::Way;
 use crate::message::message;
+use crate::quiet::Quiet;
 use crate::trust::Tls;
 use crate::{IsahcBody, IsahcError, IsahcHead, SmolRuntime};
 
@@ -99,7 +100,7 @@ impl IsahcBackend {
         let multiplexed = self.clients.may_speak_http2(way.secure);
         let netloc = multiplexed.then(|| way.netloc.clone());
         let watch = Watch { client, netloc, deadline: options.deadline, over: false };
-        let answer = watch.client.http.send_async(request).await;
+        let answer = Quiet::new(|| watch.client.http.send_async(request)).await;
         let client = watch.over();
         let answer = answer.map_err(|error| IsahcError::in_exchange(error, &way, &failure))?;
         let trailer = answer.trailer().clone();

@@ -12,6 +12,7 @@ mod fault;
 mod head;
 mod meaning;
 mod message;
+mod quiet;
 mod reader;
 mod runtime;
 mod silence;

@@ -21,7 +21,7 @@ const EXPECTED: Expected = Expected {
     tells_refused_streams: false,
     tells_stream_errors: true,
     keeps_early_streams: true,
-    insists_on_http2: true,
+    insists_on_http2: false,
     gives_trailers: true,
     socks_greeting: &[5, 1, 0],
     socks_greeting_with_credentials: &[5, 2, 0, 2],

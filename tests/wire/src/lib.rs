@@ -73,7 +73,8 @@ pub struct Expected {
     pub tells_stream_errors: bool,
     /// Whether a request that goes on after its answer leaves the other streams alone.
     pub keeps_early_streams: bool,
-    /// Whether a TLS server that does not choose HTTP/2 is refused where nothing else is spoken.
+    /// Whether a TLS server that has no choice (no ALPN) is refused where nothing but HTTP/2 is spoken.
+    /// libcurl speaks it to such a one as it would without TLS.
     pub insists_on_http2: bool,
     /// Whether the fields after a body are handed over.
     pub gives_trailers: bool,
