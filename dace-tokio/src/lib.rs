@@ -12,6 +12,8 @@ mod dial;
 mod fault;
 mod head;
 #[cfg(feature = "http2")]
+mod heads;
+#[cfg(feature = "http2")]
 mod http2;
 mod message;
 mod pool;
