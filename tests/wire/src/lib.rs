@@ -10,79 +10,24 @@ mod arrival;
 mod certificates;
 mod client;
 mod contracts;
+mod expected;
 pub mod frames;
 mod gate;
 mod player;
 mod server;
 mod socket;
 mod step;
+#[cfg(test)]
+mod table;
 
 pub use address::{Hanging, Refusing};
 pub use arrival::Arrival;
 pub use certificates::{Authority, Handshake, ServerTls};
 pub use client::{Answer, Failure, get, post, race, read, run, upload};
+pub use expected::Expected;
 pub use gate::{Gate, PATIENCE};
 pub use server::Server;
 pub use step::{Step, keep_alive, ok, send, streams};
-
-/// What is allowed to differ between backends.
-#[derive(Clone, Copy, Debug)]
-pub struct Expected {
-    /// Whether idle connections are watched: closed at `idle_timeout`, and as soon as a byte arrives
-    /// on them. libcurl looks at them with the next request only.
-    pub watches_idle: bool,
-    /// Whether a replay-safe request without a body is sent again, below the seam, if the reused
-    /// connection that it went out on died. libcurl cannot be kept from it; the core may do the same.
-    pub resends_safe: bool,
-    /// Whether a request without a body that must not arrive twice may use a connection again. Under
-    /// libcurl it may not, or libcurl would send it again.
-    pub reuses_for_bodiless: bool,
-    /// Whether the system's reason for a failed connect reaches the caller. libcurl has one code for
-    /// all of them.
-    pub tells_refused: bool,
-    /// Whether a body that breaks its framing is told from one that was reset. libcurl has one code
-    /// for both.
-    pub tells_bad_chunks: bool,
-    /// Whether a head that is cut off after its `Content-Length: 0` is noticed. libcurl takes it for
-    /// whole, and nothing is left by which to tell.
-    pub tells_cut_heads: bool,
-    /// Whether a limit of heads can be set. libcurl has its own, and a setting that does nothing is an
-    /// error.
-    pub limits_heads: bool,
-    /// Whether the status is told with which a proxy refused a tunnel. isahc hands on none of libcurl's
-    /// own words.
-    pub tells_tunnel_status: bool,
-    /// Whether what arrived just before TLS was cut off is looked at. libcurl's rustls throws it away if it
-    /// is read at once, and a whole answer with it.
-    pub reads_before_a_cut: bool,
-    /// Whether a stream that was given up is reset at once. libcurl learns of it with the next that
-    /// arrives on the stream.
-    pub resets_at_once: bool,
-    /// Whether an exchange above the server's limit of streams waits for its turn. libcurl makes another
-    /// connection.
-    pub waits_for_streams: bool,
-    /// Whether a body that ends with its connection is known to be cut if TLS did not say goodbye.
-    pub tells_cut_streams: bool,
-    /// Whether the TLS alert that arrives after the client's own handshake is done is told from any
-    /// other end of the connection.
-    pub tells_late_alerts: bool,
-    /// Whether a stream of HTTP/2 that the server never looked at is known as such. Where it is not,
-    /// it is never sent again all the same.
-    pub tells_refused_streams: bool,
-    /// Whether it is known how a stream of HTTP/2 broke: reset, cut, or malformed.
-    pub tells_stream_errors: bool,
-    /// Whether a request that goes on after its answer leaves the other streams alone.
-    pub keeps_early_streams: bool,
-    /// Whether a TLS server that has no choice (no ALPN) is refused where nothing but HTTP/2 is spoken.
-    /// libcurl speaks it to such a one as it would without TLS.
-    pub insists_on_http2: bool,
-    /// Whether the fields after a body are handed over.
-    pub gives_trailers: bool,
-    /// What a SOCKS proxy is greeted with: the methods that the client can sign in by.
-    pub socks_greeting: &'static [u8],
-    /// The same where user and password are given.
-    pub socks_greeting_with_credentials: &'static [u8],
-}
 
 /// Keeps an item if the backend has what it is about.
 #[doc(hidden)]
@@ -115,6 +60,11 @@ macro_rules! when {
 
 macro_rules! contracts {
     ($dollar:tt $($when:ident $subject:ident { $($name:ident)* })*) => {
+        /// Every contract: when it holds, what it is about, and its name.
+        pub const CONTRACTS: &[(&str, &str, &str)] = &[
+            $($((stringify!($when), stringify!($subject), stringify!($name)),)*)*
+        ];
+
         /// The contracts, one function each.
         #[doc(hidden)]
         pub mod run {
