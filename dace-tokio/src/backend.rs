@@ -208,7 +208,8 @@ impl HyperBackend {
         let (socket, http2) = self.dialer.dial(route, url, limit).await?;
         #[cfg(feature = "http2")]
         if http2 {
-            let wire = Wire { socket, gauge: Gauge::new(self.head_limit) };
+            let heads = Some(crate::heads::Heads::default());
+            let wire = Wire { socket, gauge: Gauge::new(self.head_limit), heads };
             let shared = crate::http2::Shared::open(wire, self.head_limit, self.ping, born);
             return Ok(Opened::Http2(shared.await?));
         }
@@ -218,7 +219,12 @@ impl HyperBackend {
 
     async fn open_http1(&self, socket: Socket, born: Instant) -> Result<Connection, HyperError> {
         let gauge = Gauge::new(self.head_limit);
-        let wire = Wire { socket, gauge: gauge.clone() };
+        let wire = Wire {
+            socket,
+            gauge: gauge.clone(),
+            #[cfg(feature = "http2")]
+            heads: None,
+        };
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(self.head_limit.max(SMALLEST_BUFFER))
             .max_header_size(self.head_limit)

@@ -5,6 +5,7 @@
 //! a ping would tell, [`SILENCES`] of them in a row without a byte from the server retire it.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -96,6 +97,11 @@ impl Shared {
         let mut state = self.lock();
         state.open += 1;
         let reused = state.answered;
+        self.gauge.open.store(state.open, Ordering::Relaxed);
+        if state.open == 1 {
+            // What came for those before is theirs.
+            self.gauge.unheard.store(0, Ordering::Relaxed);
+        }
         drop(state);
         let mark = self.gauge.received();
         Ticket { shared: self.clone(), pool, mark, waiting: true, reused }
@@ -133,6 +139,7 @@ impl Ticket {
         state.answered = true;
         state.silences = 0;
         drop(state);
+        self.shared.gauge.unheard.store(0, Ordering::Relaxed);
         self.waits(false);
     }
 
@@ -158,6 +165,7 @@ impl Drop for Ticket {
             state.silences = if silent { state.silences + 1 } else { 0 };
         }
         state.open -= 1;
+        self.shared.gauge.open.store(state.open, Ordering::Relaxed);
         let idle = state.open == 0;
         if idle {
             state.idle_since = Instant::now();

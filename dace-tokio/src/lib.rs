@@ -12,24 +12,32 @@ mod dial;
 mod fault;
 mod head;
 #[cfg(feature = "http2")]
+mod heads;
+#[cfg(feature = "http2")]
 mod http2;
 mod message;
+#[cfg(not(any(feature = "rustls", feature = "rustls-ring")))]
+mod no_tls;
 mod pool;
 mod reader;
 mod route;
 mod runtime;
-#[cfg_attr(any(feature = "rustls", feature = "rustls-ring"), path = "tls.rs")]
-#[cfg_attr(not(any(feature = "rustls", feature = "rustls-ring")), path = "no_tls.rs")]
-mod security;
 mod socket;
 mod socks;
 #[cfg(feature = "http2")]
 mod streams;
+#[cfg(any(feature = "rustls", feature = "rustls-ring"))]
+mod tls;
 mod tunnel;
 #[cfg(feature = "http2")]
 mod turns;
 mod upload;
 mod wire;
+
+#[cfg(not(any(feature = "rustls", feature = "rustls-ring")))]
+use no_tls as security;
+#[cfg(any(feature = "rustls", feature = "rustls-ring"))]
+use tls as security;
 
 pub use backend::HyperBackend;
 pub use body::HyperBody;

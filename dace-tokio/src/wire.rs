@@ -21,6 +21,12 @@ pub(crate) struct Gauge {
     head_limit: usize,
     /// Whether TLS ended with an alert.
     refused: AtomicBool,
+    /// Where exchanges share the connection: how many there are, and how many bytes of heads came since
+    /// one of them got its own.
+    #[cfg(feature = "http2")]
+    pub(crate) open: AtomicUsize,
+    #[cfg(feature = "http2")]
+    pub(crate) unheard: AtomicUsize,
 }
 
 impl Gauge {
@@ -30,6 +36,10 @@ impl Gauge {
             awaiting_head: AtomicBool::new(false),
             head_limit,
             refused: AtomicBool::new(false),
+            #[cfg(feature = "http2")]
+            open: AtomicUsize::new(0),
+            #[cfg(feature = "http2")]
+            unheard: AtomicUsize::new(0),
         })
     }
 
@@ -59,6 +69,14 @@ impl Gauge {
     /// Checked before every read: hyper reads on only when it has parsed what it has, so what was
     /// received by then is head alone.
     fn exhausted(&self) -> bool {
+        #[cfg(feature = "http2")]
+        {
+            let open = self.open.load(Ordering::Relaxed).max(1);
+            let limit = self.head_limit.saturating_mul(open);
+            if self.unheard.load(Ordering::Relaxed) > limit {
+                return true;
+            }
+        }
         self.awaiting_head.load(Ordering::Relaxed)
             && self.received.load(Ordering::Relaxed) >= self.head_limit
     }
@@ -69,6 +87,9 @@ impl Gauge {
 pub(crate) struct Wire {
     pub(crate) socket: Socket,
     pub(crate) gauge: Arc<Gauge>,
+    /// Counts heads, on a connection of HTTP/2.
+    #[cfg(feature = "http2")]
+    pub(crate) heads: Option<crate::heads::Heads>,
 }
 
 impl AsyncRead for Wire {
@@ -85,6 +106,11 @@ impl AsyncRead for Wire {
         let poll = Pin::new(&mut self.socket).poll_read(cx, buf);
         let more = buf.filled().len() - before;
         self.gauge.received.fetch_add(more, Ordering::Relaxed);
+        #[cfg(feature = "http2")]
+        if let Some(heads) = &mut self.heads {
+            let count = heads.count(&buf.filled()[before..]);
+            self.gauge.unheard.fetch_add(count, Ordering::Relaxed);
+        }
         if matches!(&poll, Poll::Ready(Err(error)) if crate::security::is_alert(error)) {
             self.gauge.refused.store(true, Ordering::Relaxed);
         }

@@ -289,6 +289,8 @@ contracts! {
         idle_http2_connections_close
         an_old_http2_connection_is_replaced
         an_over_long_http2_head_is_malformed
+        endless_informational_http2_answers_end
+        informational_http2_answers_are_skipped
         a_server_without_http2_is_found_out
     }
     with_both alpn {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dace_core::Instant;
-use dace_core::http::{Connect, FaultKind, Sent};
+use dace_core::http::{Connect, FaultKind, Head, Sent};
 
 use super::{assert_fault, failed, limits_heads, prior_knowledge};
 use crate::client::backend;
@@ -213,6 +213,43 @@ pub(crate) async fn an_over_long_http2_head_is_malformed<B: Connect>(expected: &
         assert_eq!(failure.fault.kind, FaultKind::Malformed, "{failure:?}");
     }
     assert_eq!(server.arrivals().len(), 1);
+}
+
+pub(crate) async fn endless_informational_http2_answers_end<B: Connect>(expected: &Expected) {
+    let hint = frames::fields(1, &[(":status", "103"), ("link", "</a>")], false);
+    let server = Server::start([vec![
+        Step::Http2(Vec::new()),
+        Step::ReadStream,
+        Step::Offer(hint.repeat(40_000)),
+    ]]);
+    let backend: B = backend(prior_knowledge);
+    let failure = failed(&backend, post(&server.url("/"), "x")).await;
+    assert_eq!(failure.fault.sent, Sent::MaybeSent, "{failure:?}");
+    if expected.tells_stream_errors {
+        assert_eq!(failure.fault.kind, FaultKind::Malformed, "{failure:?}");
+    }
+}
+
+/// A few are skipped, and what one exchange was told does not count for the next.
+pub(crate) async fn informational_http2_answers_are_skipped<B: Connect>(_: &Expected) {
+    let mut script = vec![Step::Http2(Vec::new())];
+    for stream in [1, 3, 5] {
+        let link = "x".repeat(600);
+        let hint = frames::fields(stream, &[(":status", "103"), ("link", &link)], false);
+        script.extend([Step::ReadStream, send(hint), send(frames::answer(stream, "final"))]);
+    }
+    script.push(Step::AwaitClose);
+    let server = Server::start([script]);
+    let backend: B = backend(|settings| {
+        prior_knowledge(settings);
+        settings.head_limit = 1024;
+    });
+    for _ in 0..3 {
+        let answer = run(&backend, post(&server.url("/"), "x")).await.unwrap();
+        assert_eq!((answer.head.status(), answer.text().as_str()), (200, "final"));
+        assert_eq!(answer.head.get("link"), None);
+    }
+    assert_eq!(server.connections(), 1);
 }
 
 pub(crate) async fn a_server_without_http2_is_found_out<B: Connect>(_: &Expected) {
