@@ -16,28 +16,61 @@ use crate::quiet::Quiet;
 use crate::trust::Tls;
 use crate::{IsahcBody, IsahcError, IsahcHead, SmolRuntime};
 
-/// HTTP/1.1 over isahc, that is, libcurl. Cheap to clone; clones share their connections.
+/// HTTP over isahc, that is, libcurl: with TLS by the feature `rustls`, HTTP/2 by `http2`. Cheap to
+/// clone; clones share their connections.
 ///
-/// It runs under any executor: each of its two clients has a thread of its own, started by the first
-/// exchange that needs it. They end with the last clone and the last body.
+/// It runs under any executor: each of its clients has a thread of its own, started by the first
+/// exchange that needs it. There are two as a rule, and more where exchanges that do not persist
+/// speak [HTTP/2 alone]. They end with the last clone and the last body.
 ///
 /// What libcurl does differently from what the seam asks:
-/// - it sends a replay-safe request without a body again by itself if the connection was reused and
-///   dies before the first byte of the answer; every other request is kept from that;
+/// - it sends a replay-safe request without a body again by itself, up to five times, if the
+///   connection was reused and dies before the first byte of the answer, or if the server refuses
+///   the stream; every other request is kept from that. Where a server says in the midst of a body
+///   that it wants HTTP/1.1, the request's head may arrive there once more, with a body that is cut
+///   off;
+/// - so what must not arrive twice and has no body goes in HTTP/1.1 over a connection of its own,
+///   and so does what is not to persist. Where HTTP/2 alone is spoken it shares a connection after
+///   all; a HEAD cannot, and is [`Unsupported`];
+/// - a stream that was refused, or is above the last of a `GOAWAY`, is not told from a connection
+///   that died: it is [`Closed`], and may have been sent;
+/// - above a server's limit of streams it makes another connection;
+/// - a server without ALPN is spoken to in HTTP/2 where that alone is spoken, and a proxy that
+///   forwards is not spoken to at all;
 /// - it notices that an idle connection is too old, or was closed, only with the next request;
-/// - it learns that an exchange was dropped only when its connection next moves, so up to
+/// - it learns that an exchange was dropped only when its connection or stream next moves, so up to
 ///   `http_pool_size` exchanges with servers that hang may stay open after they were dropped;
-/// - the head of an answer is handed over with the first byte of its body;
-/// - it adds `Accept: */*` and a `User-Agent` to requests that have none, and a POST with a body and
-///   without a `Content-Type` is sent as `application/octet-stream`;
-/// - a head that is cut off counts as whole; the answer is [`Truncated`](FaultKind::Truncated) all the
-///   same if its body's length was still missing, so an empty body that ends with its connection
-///   needs a `Connection: close`;
-/// - a bad chunk size is reported as a [`Reset`](FaultKind::Reset), and every failed connect as
-///   [`Connect`](FaultKind::Connect): libcurl has one code for both;
+/// - the age of connections is that of the client that made them: all are replaced at once;
+/// - the head of an answer is handed over with the first byte of its body; fields that come after a
+///   body of no bytes are among those of its head;
+/// - it adds `Accept: */*` and a `User-Agent` to requests that have none, and a POST with a body
+///   and without a `Content-Type` is sent as `application/octet-stream`;
+/// - a head that is cut off counts as whole; the answer is [`Truncated`] all the same if its body's
+///   length was still missing, so an empty body that ends with its connection needs a `Connection:
+///   close`;
+/// - its own words do not get through isahc, only its codes. A bad chunk size is reported as a
+///   [`Reset`], and every failed connect as [`Connect`]; a proxy that is to open a tunnel and is
+///   not there, as [`Proxy`], and the status with which one refuses is not told;
+/// - of TLS it does not tell a reset, or an alert after the handshake, from a close, and it throws
+///   away what it reads together with the end of a connection that was not closed as TLS asks for.
+///   Both are [`Closed`] or [`Truncated`];
+/// - it takes client certificates from files alone. Those of [`identity`] are kept in memory, which
+///   can be done on Linux; on other systems they are an error, and [`tls`] takes the names of
+///   files;
+/// - its TLS makes `aws-lc-rs` the process's default provider of rustls if there is none yet;
 /// - of a name's given addresses it uses the first, and only for URLs with that address's port;
 /// - header values must be ASCII;
-/// - heads are limited to 300 KiB by libcurl itself, whatever `head_limit` says.
+/// - heads are limited to 300 KiB by libcurl itself, and `head_limit` cannot be set.
+///
+/// [`Closed`]: dace_core::http::FaultKind::Closed
+/// [`Connect`]: dace_core::http::FaultKind::Connect
+/// [`Proxy`]: dace_core::http::FaultKind::Proxy
+/// [`Reset`]: dace_core::http::FaultKind::Reset
+/// [`Truncated`]: dace_core::http::FaultKind::Truncated
+/// [`Unsupported`]: dace_core::http::FaultKind::Unsupported
+/// [HTTP/2 alone]: dace_core::http::Protocol::Http2
+/// [`identity`]: crate::DependencyBuilder::identity
+/// [`tls`]: crate::DependencyBuilder::tls
 #[derive(Clone, Debug)]
 pub struct IsahcBackend {
     clients: Arc<Clients>,

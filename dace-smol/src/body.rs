@@ -41,8 +41,8 @@ pub(crate) fn upload(payload: Payload, failure: &UploadFailure) -> Option<AsyncB
     })
 }
 
-/// A body of no bytes that cannot be rewound either, for HTTP/2: there its length need not be announced,
-/// so libcurl has to ask for it.
+/// A body of no bytes that cannot be rewound either, for HTTP/2: there its length need not be
+/// announced, so libcurl has to ask for it.
 pub(crate) fn nothing(failure: &UploadFailure) -> AsyncBody {
     let source = Source::Bytes(Bytes::new());
     AsyncBody::from_reader(Upload { source, ended: false, failure: failure.clone() })
@@ -74,8 +74,8 @@ struct WrongLength;
 #[error("the body's stream panicked")]
 struct Panicked;
 
-/// libcurl asks for a body once. Where a server wants HTTP/1.1 in place of HTTP/2 it begins again without a
-/// rewind, before anything of the second request is sent.
+/// libcurl asks for the end of a body once. Where a server wants HTTP/1.1 in place of HTTP/2 it begins
+/// again without a rewind, and asks before it sends anything of the second request.
 #[derive(Debug, thiserror::Error)]
 #[error("the server refused HTTP/2, and the request must not be sent again")]
 pub(crate) struct SentAgain;
@@ -221,9 +221,7 @@ impl IsahcBody {
 /// (RFC 9112, 6.3 and 9.6).
 fn is_delimited(head: &IsahcHead) -> bool {
     let closes = |value: &[u8]| value.eq_ignore_ascii_case(b"close");
-    // Of one that was cut off in its value nothing may be left.
-    let is_length = |value: &[u8]| value.first().is_some_and(u8::is_ascii_digit);
-    head.get("content-length").is_some_and(is_length)
+    head.get("content-length").is_some()
         || is_chunked(head)
         || head.get("connection").is_some_and(closes)
         || head.version() == Version::Http10

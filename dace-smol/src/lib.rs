@@ -2,7 +2,8 @@
 //! [`HttpBackend`](dace_core::HttpBackend), nothing else.
 //!
 //! Every decision is the core's. This crate hands requests to libcurl in a way that keeps it from
-//! deciding anything itself, and says as exactly as libcurl allows what went wrong.
+//! deciding anything itself, and says as exactly as libcurl allows what went wrong. What it cannot keep
+//! it from is listed with [`IsahcBackend`].
 #![forbid(unsafe_code)]
 
 mod backend;
@@ -23,6 +24,7 @@ pub use backend::IsahcBackend;
 pub use body::IsahcBody;
 pub use fault::IsahcError;
 pub use head::IsahcHead;
+/// isahc's own TLS settings, for [`DependencyBuilder::tls`].
 #[cfg(feature = "rustls")]
 pub use isahc::tls;
 pub use reader::reader;
