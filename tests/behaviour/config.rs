@@ -5,7 +5,7 @@ use std::time::Duration;
 use dace::{Backoff, Breaker, Budget, ConfigError, RoundRobin};
 use dace_sim::Sim;
 
-use crate::support::{Builder, Dependency, dependency, get_root, ms};
+use crate::support::{Builder, Dependency, dependency, get_root, ms, secs};
 
 fn build(set: impl FnOnce(Builder) -> Builder) -> Result<Dependency, ConfigError> {
     let sim = Sim::new(1);
@@ -101,4 +101,114 @@ fn duration_max_means_never_everywhere() {
     }
     sim.advance(Duration::from_secs(60 * 365 * 86_400));
     let _ = sim.run(get_root(&a));
+}
+
+/// What a backend of one's own was made from.
+struct Told(dace::http::HttpSettings<&'static str>);
+
+thread_local! {
+    /// The settings that the last `Told` got, on this thread.
+    static LAST: std::cell::RefCell<Option<Told>> = const { std::cell::RefCell::new(None) };
+}
+
+/// A backend that remembers its settings, and does nothing else.
+struct Remembering(dace::NoHttp);
+
+impl dace::HttpBackend for Remembering {
+    type Tls = &'static str;
+    type Head = <dace::NoHttp as dace::HttpBackend>::Head;
+    type Body = <dace::NoHttp as dace::HttpBackend>::Body;
+    type Error = <dace::NoHttp as dace::HttpBackend>::Error;
+
+    fn send(
+        &self,
+        request: dace::http::Request,
+    ) -> impl Future<Output = Result<dace::http::Response<Self::Head, Self::Body>, Self::Error>> + Send
+    {
+        self.0.send(request)
+    }
+
+    fn fault(error: &Self::Error) -> dace::http::Fault {
+        dace::NoHttp::fault(error)
+    }
+}
+
+impl dace::http::Connect for Remembering {
+    fn connect(settings: dace::http::HttpSettings<&'static str>) -> Result<Self, ConfigError> {
+        LAST.set(Some(Told(settings)));
+        Ok(Self(dace::NoHttp))
+    }
+}
+
+/// A runtime that never runs anything.
+#[derive(Default)]
+struct Still;
+
+impl dace::Runtime for Still {
+    type Lock<T: Send + 'static> = std::sync::Mutex<T>;
+    type Sleep = std::future::Pending<()>;
+
+    fn now(&self) -> dace::Instant {
+        dace::Instant::EPOCH
+    }
+
+    fn sleep_until(&self, _: dace::Instant) -> Self::Sleep {
+        std::future::pending()
+    }
+
+    fn seed(&self) -> u64 {
+        7
+    }
+}
+
+#[test]
+fn settings_of_the_backend_reach_it() {
+    use dace::http::{Certificate, DangerouslyAcceptAnyCertificate, Identity, Protocol};
+    type Builder = dace::DependencyBuilder<Still, Remembering>;
+    let told = |set: fn(Builder) -> Builder| {
+        let builder: Builder = dace::Dependency::builder("told");
+        set(builder).build().expect("good settings");
+        LAST.take().expect("it was connected").0
+    };
+    let default = told(|builder| builder);
+    assert_eq!(default.idle_timeout, secs(4));
+    assert_eq!(default.max_age, secs(300));
+    assert_eq!(default.protocol, Protocol::Negotiated);
+    assert!(!default.accept_any_certificate && default.roots.is_empty());
+    let (pem, der) = (Certificate::pem("p"), Certificate::der("d"));
+    let set = told(|builder| {
+        let builder = builder.root_certificate(Certificate::pem("p"));
+        let builder = builder.root_certificate(Certificate::der("d"));
+        let builder = builder.identity(Identity::pem("chain", "key")).protocol(Protocol::Http2);
+        let builder = builder.verification(DangerouslyAcceptAnyCertificate).head_limit(7);
+        let builder = builder.http_idle_timeout(secs(2)).http_max_age(secs(3)).http_pool_size(5);
+        builder.resolve("Name", ["127.0.0.1:1".parse().unwrap()])
+    });
+    assert_eq!(set.roots, [pem, der]);
+    assert_eq!(set.identity, Some(Identity::pem("chain", "key")));
+    assert!(set.accept_any_certificate);
+    assert_eq!((set.protocol, set.head_limit, set.pool_size), (Protocol::Http2, 7, 5));
+    assert_eq!((set.idle_timeout, set.max_age), (secs(2), secs(3)));
+    assert_eq!(set.resolve, [("name".to_owned(), vec!["127.0.0.1:1".parse().unwrap()])]);
+    assert_eq!(told(|builder| builder.tls("native")).tls, Some("native"));
+}
+
+#[test]
+fn settings_that_the_native_tls_configuration_replaces_are_refused_beside_it() {
+    use dace::http::{Certificate, DangerouslyAcceptAnyCertificate, Identity};
+    type Builder = dace::DependencyBuilder<Still, Remembering>;
+    let cases: [(&str, fn(Builder) -> Builder); 5] = [
+        ("root_certificate", |builder| {
+            builder.root_certificate(Certificate::pem("s3cret")).tls("x")
+        }),
+        ("identity", |builder| builder.identity(Identity::pem("s3cret", "s3cret")).tls("x")),
+        ("verification", |builder| builder.tls("x").verification(DangerouslyAcceptAnyCertificate)),
+        ("http_idle_timeout", |builder| builder.http_idle_timeout(Duration::ZERO)),
+        ("http_max_age", |builder| builder.http_max_age(Duration::ZERO)),
+    ];
+    for (setting, set) in cases {
+        let error = set(dace::Dependency::builder("told")).build().unwrap_err();
+        assert_eq!(error.setting(), setting);
+        assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
+    }
 }

@@ -19,6 +19,7 @@ macro_rules! expected {
             pub const ISAHC: Self = Self { $($field: $isahc,)* };
 
             /// Field, reason, and the two values as text.
+            #[cfg(test)]
             pub(crate) fn rows() -> Vec<(&'static str, String, [String; 2])> {
                 vec![$((
                     stringify!($field),
