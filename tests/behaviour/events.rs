@@ -78,7 +78,16 @@ fn a_retried_call_tells_its_story_in_order() {
         ]
     );
     let last = seen.events().pop().unwrap();
-    assert_eq!(last.what, What::CallEnded { outcome: Outcome::Value, took: ms(10), attempts: 2 });
+    assert_eq!(
+        last.what,
+        What::CallEnded {
+            outcome: Outcome::Value,
+            took: ms(10),
+            attempts: 2,
+            why: None,
+            error: None
+        }
+    );
 }
 
 #[test]

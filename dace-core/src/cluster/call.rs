@@ -13,6 +13,7 @@ use core::task::Waker;
 use core::time::Duration;
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Cluster;
@@ -20,13 +21,12 @@ use super::admission::Proposal;
 use super::attempt::AttemptId;
 use super::endpoint::EndpointId;
 use super::settle::Finish;
-use crate::error::Refusal;
+use crate::error::{Refusal, Trail};
 use crate::event::{Outcome, What};
 use crate::instant::nanos;
 use crate::machine::queue::{TicketId, Wakes};
 use crate::policy::Policy;
-use crate::report::Trace;
-use crate::{Class, ConfigError, Instant, Why};
+use crate::{Class, ConfigError, Event, Instant, Why};
 
 /// What the driver does next.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub(crate) enum Verdict {
     /// With what the last attempt returned.
     Ended(Ended),
     /// By its deadline, or by an attempt's that is not retried.
-    TimedOut { after: Duration, attempts: u32 },
+    TimedOut { after: Duration, attempts: u32, trail: Option<Box<Trail>> },
     /// Before any attempt.
     Refused(Box<Refusal>),
     /// A user's balancer named what is no target.
@@ -72,6 +72,18 @@ pub(crate) struct Ended {
     pub(crate) retry_after: Option<Duration>,
     /// The exchange that was refused, if that is why.
     pub(crate) refusal: Option<Box<Refusal>>,
+    /// Where the last attempt failed.
+    pub(crate) trail: Option<Box<Trail>>,
+}
+
+/// What the wrapped function returned.
+#[derive(Debug)]
+pub(crate) struct Returned {
+    pub(crate) class: Class,
+    /// It was an error.
+    pub(crate) failed: bool,
+    /// The error's text, if somebody reads it.
+    pub(crate) error: Option<Arc<str>>,
 }
 
 /// What a call brings along.
@@ -94,7 +106,8 @@ pub(crate) struct CallMachine {
     hang_after: u64,
     tried: Vec<EndpointId>,
     proposal: Proposal,
-    pub(crate) trace: Option<Box<Trace>>,
+    /// What happened in it, if it is reported: all of it once it is over.
+    pub(crate) trace: Option<Vec<Event>>,
     attempts: u32,
     proposals: u8,
     idempotent: bool,
@@ -104,6 +117,8 @@ pub(crate) struct CallMachine {
     token_spent: bool,
     /// The last attempt ended with an error, or was cut off.
     failed: bool,
+    /// The last attempt's error, if somebody reads it.
+    error: Option<Arc<str>>,
     last: Last,
     /// The call's one retry without a token was made.
     free_used: bool,
@@ -115,6 +130,8 @@ struct Last {
     /// By `attempt_timeout`.
     timed_out: bool,
     class: Class,
+    /// Where it was charged.
+    endpoint: EndpointId,
 }
 
 #[derive(Debug)]
@@ -151,7 +168,8 @@ impl CallMachine {
             token_held: false,
             token_spent: false,
             failed: false,
-            last: Last { timed_out: false, class: Class::Success },
+            error: None,
+            last: Last { timed_out: false, class: Class::Success, endpoint: EndpointId::default() },
             free_used: false,
         }
     }
@@ -208,7 +226,8 @@ impl CallMachine {
             }
             if !matches!(self.state, State::Ended(_) | State::Done) {
                 self.give_back_place(now, policy, cluster, wakes);
-                self.state = State::Ended(self.timed_out(self.deadline.since(self.started)));
+                self.state =
+                    State::Ended(self.timed_out(now, cluster, self.deadline.since(self.started)));
             }
         }
         match core::mem::replace(&mut self.state, State::Done) {
@@ -246,6 +265,9 @@ impl CallMachine {
         self.deadline = now.after(start.timeout.min(start.within));
         self.hang_after = nanos(policy.hang_after(start.timeout));
         self.state = State::Admission;
+        if self.trace.is_some() {
+            cluster.events.tap(self.call);
+        }
         cluster.events.push(now, self.call, || What::CallStarted);
         None
     }
@@ -261,11 +283,13 @@ impl CallMachine {
         now: Instant,
         policy: &Policy,
         cluster: &mut Cluster,
-        class: Class,
-        failed: bool,
+        returned: Returned,
         wakes: &mut Wakes,
     ) {
-        self.end_attempt(now, policy, cluster, Finish::Returned { class, failed }, wakes);
+        let Returned { class, failed, error } = returned;
+        self.error.clone_from(&error);
+        let finish = Finish::Returned { class, failed, error };
+        self.end_attempt(now, policy, cluster, finish, wakes);
     }
 
     /// The answer to [`Action::Cancel`]: the function's future was dropped.
@@ -281,8 +305,15 @@ impl CallMachine {
         self.end_attempt(now, policy, cluster, finish, wakes);
     }
 
-    fn timed_out(&self, after: Duration) -> Verdict {
-        Verdict::TimedOut { after, attempts: self.attempts }
+    fn timed_out(&self, now: Instant, cluster: &Cluster, after: Duration) -> Verdict {
+        Verdict::TimedOut { after, attempts: self.attempts, trail: self.trail(now, cluster) }
+    }
+
+    /// Where the last attempt failed, for the error.
+    fn trail(&self, now: Instant, cluster: &Cluster) -> Option<Box<Trail>> {
+        let netloc = cluster.table.get(self.last.endpoint)?.netloc.clone();
+        let (class, took) = (self.last.class, now.since(self.started));
+        Some(Box::new(Trail { netloc, class, took }))
     }
 
     fn finish(
@@ -292,22 +323,40 @@ impl CallMachine {
         verdict: Verdict,
         wakes: &mut Wakes,
     ) -> Action {
-        let outcome = match &verdict {
-            Verdict::Ended(Ended { value: true, .. }) => Outcome::Value,
-            Verdict::Ended(_) => Outcome::Error,
-            Verdict::TimedOut { .. } => Outcome::Timeout,
-            Verdict::Wrong(_) | Verdict::Refused(_) | Verdict::Closed => Outcome::Refused,
+        let (outcome, why) = match &verdict {
+            Verdict::Ended(Ended { value: true, .. }) => (Outcome::Value, None),
+            Verdict::Ended(Ended { refusal: Some(_), .. }) => (Outcome::Error, None),
+            Verdict::Ended(Ended { why, .. }) => (Outcome::Error, Some(*why)),
+            Verdict::TimedOut { .. } => (Outcome::Timeout, None),
+            Verdict::Wrong(_) | Verdict::Refused(_) | Verdict::Closed => (Outcome::Refused, None),
         };
-        self.close(now, cluster, outcome, wakes);
+        self.close(now, cluster, outcome, why, wakes);
         Action::Finish(verdict)
     }
 
-    fn close(&mut self, now: Instant, cluster: &mut Cluster, outcome: Outcome, wakes: &mut Wakes) {
+    fn close(
+        &mut self,
+        now: Instant,
+        cluster: &mut Cluster,
+        outcome: Outcome,
+        why: Option<Why>,
+        wakes: &mut Wakes,
+    ) {
         self.state = State::Done;
         cluster.calls_open -= 1;
         cluster.totals.count_call(outcome);
         let (took, attempts) = (now.since(self.started), self.attempts);
-        cluster.events.push(now, self.call, || What::CallEnded { outcome, took, attempts });
+        let error = self.error.take();
+        cluster.events.push(now, self.call, || What::CallEnded {
+            outcome,
+            took,
+            attempts,
+            why,
+            error,
+        });
+        if let Some(trace) = &mut self.trace {
+            *trace = cluster.events.untap(self.call);
+        }
         if cluster.calls_open == 0 && !cluster.closers.is_empty() {
             for closer in cluster.closers.drain(..) {
                 wakes.push(closer);
@@ -333,7 +382,7 @@ impl CallMachine {
         }
         self.give_back_place(now, policy, cluster, wakes);
         let outcome = if panicked { Outcome::Panicked } else { Outcome::Dropped };
-        self.close(now, cluster, outcome, wakes);
+        self.close(now, cluster, outcome, None, wakes);
     }
 
     fn give_back_place(

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use super::Cluster;
 use super::attempt::{AttemptId, Visit};
@@ -16,10 +17,11 @@ use crate::policy::Policy;
 use crate::{Class, Instant};
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Finish {
-    /// The function returned; what it returned is of this class, and an error or not.
-    Returned { class: Class, failed: bool },
+    /// The function returned; what it returned is of this class, and an error or not. The error's
+    /// text is there if somebody reads it.
+    Returned { class: Class, failed: bool, error: Option<Arc<str>> },
     /// `attempt_timeout` passed.
     TimedOut,
     /// The call's deadline passed.
@@ -50,7 +52,7 @@ impl Cluster {
         now: Instant,
         policy: &Policy,
         id: AttemptId,
-        finish: Finish,
+        finish: &Finish,
         hang_after: Duration,
         wakes: &mut Wakes,
     ) -> Option<Settled> {
@@ -66,7 +68,7 @@ impl Cluster {
             Finish::Returned { failed: true, .. } if attempt.flags.retry_requested => {
                 Class::RetryRequested
             }
-            Finish::Returned { class, .. } => class,
+            Finish::Returned { class, .. } => *class,
             Finish::TimedOut => Class::Timeout,
             Finish::DeadlinePassed | Finish::Dropped if took >= hang_after => Class::Timeout,
             Finish::DeadlinePassed | Finish::Dropped | Finish::Panicked => Class::Cancelled,
@@ -75,7 +77,7 @@ impl Cluster {
         for visit in attempt.visits().filter(|visit| visit.cut && cut_off) {
             visit.hear(class);
         }
-        let (call, number) = (attempt.call, attempt.number);
+        let (call, number, phase) = (attempt.call, attempt.number, attempt.flags.phase);
         // What is under way in another task counts as well.
         let unsafe_sent = attempt.flags.unsafe_sent || attempt.unsafe_open > 0;
         let charged = attempt.charged;
@@ -94,7 +96,7 @@ impl Cluster {
             Some(Class::Success | Class::CallerFault) if class == Class::Cancelled => Some(class),
             heard => heard,
         };
-        let late = finish == Finish::DeadlinePassed;
+        let late = *finish == Finish::DeadlinePassed;
         // Mostly it was at one netloc, and nothing of it is still being read.
         let simple = attempt.others.is_none() && charged.exchanges == 0;
         if simple {
@@ -107,11 +109,18 @@ impl Cluster {
             self.conclude(now, policy, call, &other, softened(other.worst), late, wakes);
         }
         self.totals.count_attempt(class);
+        self.running -= 1;
         self.events.push(now, call, || What::AttemptEnded {
             attempt: number,
             netloc: self.table[charged.endpoint].netloc.clone(),
             class,
+            phase,
             took,
+            open: self.running,
+            error: match finish {
+                Finish::Returned { error, .. } => error.clone(),
+                _ => None,
+            },
         });
         if simple {
             if charged.permit {

@@ -378,6 +378,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
             hint_max: self.hint_max,
             max_netlocs: self.max_netlocs,
             observed: !self.observers.is_empty(),
+            errors_read: self.observers.iter().any(|observer| observer.wants_errors()),
         };
         Ok(Prepared { policy, selection, balancer, observers: self.observers })
     }

@@ -74,13 +74,14 @@ impl<R: Runtime, B> Dependency<R, B> {
         CircuitControl::new(self.shared.clone(), netloc)
     }
 
-    /// Hands waiting events to the observers now.
+    /// Hands waiting events to the observers now, and has them send what they hold back: at most a
+    /// second of waiting for each of dace's own.
     pub fn flush(&self) {
-        self.shared.deliver_all();
+        self.shared.flush();
     }
 
-    /// Takes no more calls, waits at most `within` for those under way, and hands over all events.
-    /// The future answers how many calls were still under way then.
+    /// Takes no more calls, waits at most `within` for those under way, hands over all events and
+    /// [flushes](Self::flush) the observers. The future answers how many calls were still under way then.
     pub fn close(&self, within: Duration) -> Close<R, B> {
         Close::new(self.shared.clone(), within)
     }

@@ -52,7 +52,7 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
         again.options.persistent = false;
         sent = Within::new(&shared.runtime, until, shared.backend.send(again)).await;
     }
-    let end = |class, sent| End { class, sent, replay_safe, multiplexed: false };
+    let end = |class, sent| End { class, sent, answered: false, replay_safe, multiplexed: false };
     match sent {
         Err(Elapsed) if until < limits.until => {
             let kind = HttpErrorKind::AttemptOver;
@@ -83,7 +83,7 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
                 class => class,
             };
             let multiplexed = matches!(head.version(), Version::Http2 | Version::Http3);
-            exchange.answered(End { multiplexed, ..end(class, Sent::Sent) });
+            exchange.answered(End { multiplexed, answered: true, ..end(class, Sent::Sent) });
             Ok(Response::new(head, body, url, exchange, limits, retry_after))
         }
     }

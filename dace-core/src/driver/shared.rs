@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::cluster::Cluster;
 use crate::machine::queue::Wakes;
 use crate::policy::Policy;
-use crate::{Balancer, Event, Lock, Observer, Runtime, Target};
+use crate::{Balancer, Event, Lock, Observer, Runtime, Span, Target};
 
 /// Batches that the ring holds, and some more.
 const ROUNDS: usize = 32;
@@ -53,6 +53,12 @@ impl<R: Runtime, B> Shared<R, B> {
         out
     }
 
+    /// What the observers put around the polls of a call's function.
+    #[inline]
+    pub(crate) fn spans(&self, call: u64) -> Box<[Box<dyn Span>]> {
+        self.observers.iter().filter_map(|observer| observer.span(&self.policy.id, call)).collect()
+    }
+
     /// Hands over all events that wait. Bounded: an observer may make new ones.
     pub(crate) fn deliver_all(&self) {
         for _ in 0..ROUNDS {
@@ -62,14 +68,22 @@ impl<R: Runtime, B> Shared<R, B> {
         }
     }
 
+    /// Hands over all events, and has the observers send what they hold back.
+    pub(crate) fn flush(&self) {
+        self.deliver_all();
+        for observer in &self.observers {
+            observer.flush();
+        }
+    }
+
     /// Hands a batch of events to the observers, in order. `false` if there is none, or somebody
     /// does already.
     pub(crate) fn deliver(&self) -> bool {
-        let Some(batch) = self.cluster.with(Cluster::claim_events) else {
+        let Some(events) = self.cluster.with(Cluster::claim_events) else {
             return false;
         };
-        let mut delivery = Delivery { shared: self, events: batch.into_iter() };
-        for event in delivery.events.by_ref() {
+        let mut delivery = Delivery { shared: self, events };
+        while let Some(event) = delivery.events.pop() {
             for observer in &self.observers {
                 observer.on_event(&self.policy.id, &event);
             }
@@ -81,7 +95,7 @@ impl<R: Runtime, B> Shared<R, B> {
 /// Ends the delivery, also when an observer panics: then the rest waits for somebody else.
 struct Delivery<'a, R: Runtime, B> {
     shared: &'a Shared<R, B>,
-    events: alloc::vec::IntoIter<Event>,
+    events: Vec<Event>,
 }
 
 impl<R: Runtime, B> Drop for Delivery<'_, R, B> {
