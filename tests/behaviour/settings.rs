@@ -85,6 +85,10 @@ const TABLE: &[(&str, &str)] = &[
         "balancing::round_robin_takes_turns_and_passes_over_the_open_ones",
     ),
     ("DependencyBuilder::observer", "events::a_retried_call_tells_its_story_in_order"),
+    (
+        "DependencyBuilder::try_observer",
+        "events::an_observer_that_cannot_be_made_is_a_config_error",
+    ),
     ("DependencyBuilder::tls", "config::an_http_setting_beside_a_ready_backend_is_named"),
     ("DependencyBuilder::resolve", "sockets::given_addresses_reach_the_backend"),
     ("DependencyBuilder::head_limit", "sockets::a_head_limit_binds_or_is_refused"),

@@ -27,6 +27,22 @@ impl<R: Runtime, B: HttpBackend> Dependency<R, B> {
     pub fn builder(id: impl Into<alloc::string::String>) -> DependencyBuilder<R, B> {
         DependencyBuilder::new(id.into())
     }
+
+    /// All dependencies of this runtime and backend that are alive in the process, in the order in
+    /// which they were built. With the feature `std`.
+    ///
+    /// It keeps none alive: one is gone from here when its last handle, and the last call on it, is.
+    ///
+    /// ```
+    /// # use dace_core::{Dependency, HttpBackend, Runtime};
+    /// fn page<R: Runtime, B: HttpBackend>() -> String {
+    ///     Dependency::<R, B>::all().iter().map(|one| one.snapshot().to_string()).collect()
+    /// }
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn all() -> alloc::vec::Vec<Self> {
+        super::registry::live().map(|shared| Self { shared }).collect()
+    }
 }
 
 impl<R: Runtime, B> Dependency<R, B> {

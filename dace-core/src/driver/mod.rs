@@ -11,6 +11,8 @@ mod exchange;
 mod execution;
 mod fallback;
 mod judge;
+#[cfg(feature = "std")]
+mod registry;
 mod response;
 mod shared;
 mod timer;
