@@ -57,7 +57,7 @@ impl Logs {
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = &mut limits[kind as usize];
         if at >= limit.end || limit.end > at.after(WINDOW) {
-            *limit = Limit { end: at.after(WINDOW), ..Limit::default() };
+            (limit.end, limit.shown) = (at.after(WINDOW), 0);
         }
         if limit.shown < SHOWN {
             limit.shown += 1;
@@ -181,7 +181,7 @@ impl Observer for Logs {
             What::CallEnded { outcome: Outcome::Dropped, took, attempts, .. } => {
                 line!(debug, id, event, ?took, attempts, "call dropped");
             }
-            What::CallEnded { outcome, took, attempts, why, error } => limited!(
+            What::CallEnded { outcome, took, attempts, why, reason, error, .. } => limited!(
                 self,
                 id,
                 event,
@@ -191,7 +191,9 @@ impl Observer for Logs {
                 outcome = outcome.name(),
                 ?took,
                 attempts,
-                why = why.map(tracing::field::display),
+                netloc = netloc(),
+                why = why.map(dace_core::Why::name),
+                reason = reason.map(dace_core::Reason::name),
                 error = error.as_deref(),
                 "call failed"
             ),

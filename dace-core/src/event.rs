@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::machine::circuit::CircuitState;
-use crate::{Class, Instant, Netloc, Refusal, WaitCause, Why};
+use crate::{Class, Instant, Netloc, Reason, Refusal, WaitCause, Why};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,10 @@ pub enum What {
         attempts: u32,
         /// Why no further attempt was made, if it ended with the error of one.
         why: Option<Why>,
+        /// Why dace let it, or an exchange in it, not through, if that is how it ended.
+        reason: Option<Reason>,
+        /// The server that refused or failed last, if one did.
+        netloc: Option<Netloc>,
         /// The last attempt's error with its sources, if an observer
         /// [asked](Observer::wants_errors).
         error: Option<Arc<str>>,
@@ -256,7 +260,9 @@ impl Event {
             | What::Readmitted { netloc, .. }
             | What::Controlled { netloc, .. }
             | What::Paused { netloc, .. } => Some(netloc),
-            What::Queued { netloc } | What::Dequeued { netloc, .. } => netloc.as_ref(),
+            What::CallEnded { netloc, .. }
+            | What::Queued { netloc }
+            | What::Dequeued { netloc, .. } => netloc.as_ref(),
             What::Refused { refusal } => Some(refusal.netloc()),
             _ => None,
         }

@@ -120,8 +120,8 @@ fn attempts(events: &[Event]) -> Vec<AttemptReport> {
 
 impl fmt::Display for AttemptReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { number, netloc, class, phase, started, took, .. } = self;
-        write!(f, "  {started:?}: attempt {number} at {netloc}: {} in {took:?}", class.name())?;
+        let Self { number, netloc, class, phase, took, .. } = self;
+        write!(f, "attempt {number} at {netloc}: {} in {took:?}", class.name())?;
         if *phase != Phase::Function && *phase != Phase::Answer {
             write!(f, " ({})", phase.name())?;
         }
@@ -147,37 +147,32 @@ impl<T, E> fmt::Display for Report<T, E> {
         let what = if self.result.is_ok() { "value" } else { "error" };
         let by = if self.fallback_used { " by the fallback" } else { "" };
         write!(f, "{dependency_id}: {what}{by} after {took:?}")?;
+        let Some(start) = self.decisions.first().map(|event| event.at) else {
+            return Ok(());
+        };
         for event in &self.decisions {
+            let since = event.at.since(start);
             match &event.what {
-                What::AttemptEnded { attempt, .. } => {
+                What::AttemptStarted { attempt, .. } => {
                     let of = |report: &&AttemptReport| report.number == *attempt;
                     if let Some(report) = self.attempts.iter().find(of) {
-                        write!(f, "\n{report}")?;
+                        write!(f, "\n  {since:?}: {report}")?;
                     }
                 }
-                what => {
-                    let since = event.at.since(self.decisions[0].at);
-                    match what {
-                        What::Refused { refusal } => {
-                            write!(f, "\n  {since:?}: refused: {refusal}")?
-                        }
-                        What::Paused { netloc, pause } => {
-                            write!(f, "\n  {since:?}: {netloc} pauses for {pause:?}")?;
-                        }
-                        What::CircuitChanged { netloc, to, .. } => {
-                            let to = to.name();
-                            write!(f, "\n  {since:?}: the circuit of {netloc} is {to} now")?;
-                        }
-                        What::PanicMode { on: true } => write!(f, "\n  {since:?}: panic mode")?,
-                        What::RetrySuppressed { why } => write!(f, "\n  {since:?}: {why}")?,
-                        What::CallEnded { outcome, .. } => {
-                            let then =
-                                if self.fallback_used { ", in its place the fallback" } else { "" };
-                            write!(f, "\n  {since:?}: {}{then}", outcome.name())?;
-                        }
-                        _ => {}
-                    }
+                What::Refused { refusal } => write!(f, "\n  {since:?}: refused: {refusal}")?,
+                What::Paused { netloc, pause } => {
+                    write!(f, "\n  {since:?}: {netloc} asked for a pause: {pause:?}")?;
                 }
+                What::CircuitChanged { netloc, to, .. } => {
+                    write!(f, "\n  {since:?}: the circuit of {netloc} is {} now", to.name())?;
+                }
+                What::PanicMode { on: true } => write!(f, "\n  {since:?}: panic mode")?,
+                What::RetrySuppressed { why } => write!(f, "\n  {since:?}: {why}")?,
+                What::CallEnded { outcome, .. } => {
+                    let then = if self.fallback_used { ", in its place the fallback" } else { "" };
+                    write!(f, "\n  {since:?}: {}{then}", outcome.name())?;
+                }
+                _ => {}
             }
         }
         Ok(())

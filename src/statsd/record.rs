@@ -45,6 +45,8 @@ impl Record {
             What::CircuitChanged { to, .. } => Told::Circuit(*to),
             _ => return None,
         };
+        // A call is at no certain server.
+        let tags = tags && !matches!(told, Told::Call(..));
         Some(Self { told, netloc: event.netloc().filter(|_| tags).cloned() })
     }
 

@@ -85,6 +85,8 @@ fn a_retried_call_tells_its_story_in_order() {
             took: ms(10),
             attempts: 2,
             why: None,
+            reason: None,
+            netloc: None,
             error: None
         }
     );

@@ -124,6 +124,13 @@ pub(crate) struct CallMachine {
     free_used: bool,
 }
 
+/// How the call ended, for those who watch.
+struct End<'a> {
+    outcome: Outcome,
+    why: Option<Why>,
+    refusal: Option<&'a Refusal>,
+}
+
 /// How the last attempt ended.
 #[derive(Clone, Copy, Debug)]
 struct Last {
@@ -323,36 +330,43 @@ impl CallMachine {
         verdict: Verdict,
         wakes: &mut Wakes,
     ) -> Action {
-        let (outcome, why) = match &verdict {
-            Verdict::Ended(Ended { value: true, .. }) => (Outcome::Value, None),
-            Verdict::Ended(Ended { refusal: Some(_), .. }) => (Outcome::Error, None),
-            Verdict::Ended(Ended { why, .. }) => (Outcome::Error, Some(*why)),
-            Verdict::TimedOut { .. } => (Outcome::Timeout, None),
-            Verdict::Wrong(_) | Verdict::Refused(_) | Verdict::Closed => (Outcome::Refused, None),
-        };
-        self.close(now, cluster, outcome, why, wakes);
+        let mut end = End { outcome: Outcome::Refused, why: None, refusal: None };
+        match &verdict {
+            Verdict::Ended(Ended { value: true, .. }) => end.outcome = Outcome::Value,
+            Verdict::Ended(Ended { why, refusal, .. }) => {
+                end.outcome = Outcome::Error;
+                end.refusal = refusal.as_deref();
+                end.why = Some(*why).filter(|_| refusal.is_none());
+            }
+            Verdict::TimedOut { .. } => end.outcome = Outcome::Timeout,
+            Verdict::Refused(refusal) => end.refusal = Some(refusal),
+            Verdict::Wrong(_) | Verdict::Closed => {}
+        }
+        self.close(now, cluster, end, wakes);
         Action::Finish(verdict)
     }
 
-    fn close(
-        &mut self,
-        now: Instant,
-        cluster: &mut Cluster,
-        outcome: Outcome,
-        why: Option<Why>,
-        wakes: &mut Wakes,
-    ) {
+    fn close(&mut self, now: Instant, cluster: &mut Cluster, end: End<'_>, wakes: &mut Wakes) {
         self.state = State::Done;
         cluster.calls_open -= 1;
-        cluster.totals.count_call(outcome);
-        let (took, attempts) = (now.since(self.started), self.attempts);
+        cluster.totals.count_call(end.outcome);
         let error = self.error.take();
-        cluster.events.push(now, self.call, || What::CallEnded {
-            outcome,
-            took,
-            attempts,
-            why,
-            error,
+        cluster.events.push(now, self.call, || {
+            let End { outcome, why, refusal } = end;
+            let failed = || cluster.table.get(self.last.endpoint).map(|last| last.netloc.clone());
+            What::CallEnded {
+                outcome,
+                took: now.since(self.started),
+                attempts: self.attempts,
+                why,
+                reason: refusal.map(|refusal| refusal.reason),
+                netloc: match refusal {
+                    Some(refusal) => Some(refusal.netloc.clone()),
+                    None if outcome == Outcome::Value => None,
+                    None => failed(),
+                },
+                error,
+            }
         });
         if let Some(trace) = &mut self.trace {
             *trace = cluster.events.untap(self.call);
@@ -382,7 +396,7 @@ impl CallMachine {
         }
         self.give_back_place(now, policy, cluster, wakes);
         let outcome = if panicked { Outcome::Panicked } else { Outcome::Dropped };
-        self.close(now, cluster, outcome, None, wakes);
+        self.close(now, cluster, End { outcome, why: None, refusal: None }, wakes);
     }
 
     fn give_back_place(
