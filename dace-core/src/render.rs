@@ -16,25 +16,26 @@ const LONGEST: usize = 1024;
 /// The error and its sources, joined by colons. A source that the text ends with already is not said
 /// twice.
 pub(crate) fn chain(error: &dyn Error) -> Arc<str> {
-    let mut text = error.to_string();
+    let mut text = scrub(&error.to_string());
     let mut link = error.source();
     while let Some(source) = link {
-        let said = source.to_string();
+        let said = scrub(&source.to_string());
         if !text.ends_with(&said) {
             // Writing to a string does not fail.
             let _ = write!(text, ": {said}");
         }
         link = source.source();
     }
-    clean(&text).into()
+    bounded(text).into()
 }
 
 /// What the value shows of itself; with sources if it shows them in its alternate form.
 pub(crate) fn shown(value: &dyn fmt::Display) -> Arc<str> {
-    clean(&alloc::format!("{value:#}")).into()
+    bounded(scrub(&alloc::format!("{value:#}"))).into()
 }
 
-fn clean(text: &str) -> String {
+/// One line, without what may be a secret.
+fn scrub(text: &str) -> String {
     let mut clean = String::with_capacity(text.len().min(LONGEST));
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -59,13 +60,16 @@ fn clean(text: &str) -> String {
         rest = behind;
     }
     clean.push_str(rest);
-    let mut clean: String = clean.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if clean.len() > LONGEST {
-        let end = (0..=LONGEST).rev().find(|&end| clean.is_char_boundary(end)).unwrap_or(0);
-        clean.truncate(end);
-        clean.push('…');
+    clean.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn bounded(mut text: String) -> String {
+    if text.len() > LONGEST {
+        let end = (0..=LONGEST).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
     }
-    clean
+    text
 }
 
 fn ends_url(c: char) -> bool {
@@ -102,9 +106,9 @@ mod tests {
             ("a\nb\u{1b}[31mc", "a b [31mc"),
             ("://", "://"),
         ] {
-            assert_eq!(clean(text), cleaned);
+            assert_eq!(scrub(text), cleaned);
         }
-        let long = clean(&"ü".repeat(1000));
+        let long = bounded("ü".repeat(1000));
         assert_eq!((long.len(), long.chars().last()), (1024 + 3, Some('…')));
     }
 }
