@@ -20,6 +20,9 @@ use crate::names::{self, ByNetloc};
 /// How long the thread lets more come before it sends.
 const LINGER: Duration = Duration::from_millis(100);
 
+/// Events that are sent without lingering: what comes faster than the server reads, its kernel drops.
+const BURST: usize = 512;
+
 /// How long a flush waits at most.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -144,8 +147,7 @@ impl Sender {
             return;
         }
         queue.records.push((source.index, record));
-        // Half full: the thread is not left to linger.
-        let urgent = queue.records.len() == capacity / 2 + 1;
+        let urgent = queue.records.len() == shared.settings.burst() + 1;
         drop(queue);
         if urgent {
             shared.came.notify_one();
@@ -170,6 +172,12 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.0.queue().over = true;
         self.0.came.notify_one();
+    }
+}
+
+impl Settings {
+    fn burst(&self) -> usize {
+        BURST.min(self.queue / 2)
     }
 }
 
@@ -217,8 +225,8 @@ impl Thread {
         let shared = self.shared.clone();
         let mut queue = shared.queue();
         let urgent = |queue: &Queue| {
-            let half = queue.records.len() > shared.settings.queue / 2;
-            queue.over || queue.flushes > queue.flushed || half
+            let burst = queue.records.len() > shared.settings.burst();
+            queue.over || queue.flushes > queue.flushed || burst
         };
         while queue.records.is_empty() && !urgent(&queue) {
             shared.asleep.store(true, Ordering::SeqCst);
