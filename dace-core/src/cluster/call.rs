@@ -8,6 +8,7 @@
 
 mod entry;
 mod outcome;
+mod told;
 
 use core::task::Waker;
 use core::time::Duration;
@@ -26,7 +27,8 @@ use crate::event::{Outcome, What};
 use crate::instant::nanos;
 use crate::machine::queue::{TicketId, Wakes};
 use crate::policy::Policy;
-use crate::{Class, ConfigError, Event, Instant, Why};
+use crate::{Class, ConfigError, Instant, Why};
+use told::Text;
 
 /// What the driver does next.
 #[derive(Debug)]
@@ -106,8 +108,8 @@ pub(crate) struct CallMachine {
     hang_after: u64,
     tried: Vec<EndpointId>,
     proposal: Proposal,
-    /// What happened in it, if it is reported: all of it once it is over.
-    pub(crate) trace: Option<Vec<Event>>,
+    /// What somebody wants to read.
+    text: Option<Box<Text>>,
     attempts: u32,
     proposals: u8,
     idempotent: bool,
@@ -117,18 +119,9 @@ pub(crate) struct CallMachine {
     token_spent: bool,
     /// The last attempt ended with an error, or was cut off.
     failed: bool,
-    /// The last attempt's error, if somebody reads it.
-    error: Option<Arc<str>>,
     last: Last,
     /// The call's one retry without a token was made.
     free_used: bool,
-}
-
-/// How the call ended, for those who watch.
-struct End<'a> {
-    outcome: Outcome,
-    why: Option<Why>,
-    refusal: Option<&'a Refusal>,
 }
 
 /// How the last attempt ended.
@@ -168,14 +161,13 @@ impl CallMachine {
             hang_after: 0,
             tried: Vec::new(),
             proposal: Proposal::Unasked,
-            trace: None,
+            text: None,
             attempts: 0,
             proposals: 0,
             idempotent: true,
             token_held: false,
             token_spent: false,
             failed: false,
-            error: None,
             last: Last { timed_out: false, class: Class::Success, endpoint: EndpointId::default() },
             free_used: false,
         }
@@ -272,7 +264,7 @@ impl CallMachine {
         self.deadline = now.after(start.timeout.min(start.within));
         self.hang_after = nanos(policy.hang_after(start.timeout));
         self.state = State::Admission;
-        if self.trace.is_some() {
+        if self.is_reported() {
             cluster.events.tap(self.call);
         }
         cluster.events.push(now, self.call, || What::CallStarted);
@@ -294,9 +286,8 @@ impl CallMachine {
         wakes: &mut Wakes,
     ) {
         let Returned { class, failed, error } = returned;
-        self.error.clone_from(&error);
-        let finish = Finish::Returned { class, failed, error };
-        self.end_attempt(now, policy, cluster, finish, wakes);
+        self.note_error(error);
+        self.end_attempt(now, policy, cluster, Finish::Returned { class, failed }, wakes);
     }
 
     /// The answer to [`Action::Cancel`]: the function's future was dropped.
@@ -316,13 +307,6 @@ impl CallMachine {
         Verdict::TimedOut { after, attempts: self.attempts, trail: self.trail(now, cluster) }
     }
 
-    /// Where the last attempt failed, for the error.
-    fn trail(&self, now: Instant, cluster: &Cluster) -> Option<Box<Trail>> {
-        let netloc = cluster.table.get(self.last.endpoint)?.netloc.clone();
-        let (class, took) = (self.last.class, now.since(self.started));
-        Some(Box::new(Trail { netloc, class, took }))
-    }
-
     fn finish(
         &mut self,
         now: Instant,
@@ -330,46 +314,29 @@ impl CallMachine {
         verdict: Verdict,
         wakes: &mut Wakes,
     ) -> Action {
-        let mut end = End { outcome: Outcome::Refused, why: None, refusal: None };
-        match &verdict {
-            Verdict::Ended(Ended { value: true, .. }) => end.outcome = Outcome::Value,
-            Verdict::Ended(Ended { why, refusal, .. }) => {
-                end.outcome = Outcome::Error;
-                end.refusal = refusal.as_deref();
-                end.why = Some(*why).filter(|_| refusal.is_none());
-            }
-            Verdict::TimedOut { .. } => end.outcome = Outcome::Timeout,
-            Verdict::Refused(refusal) => end.refusal = Some(refusal),
-            Verdict::Wrong(_) | Verdict::Closed => {}
-        }
-        self.close(now, cluster, end, wakes);
+        let outcome = match &verdict {
+            Verdict::Ended(Ended { value: true, .. }) => Outcome::Value,
+            Verdict::Ended(_) => Outcome::Error,
+            Verdict::TimedOut { .. } => Outcome::Timeout,
+            Verdict::Wrong(_) | Verdict::Refused(_) | Verdict::Closed => Outcome::Refused,
+        };
+        self.close(now, cluster, outcome, Some(&verdict), wakes);
         Action::Finish(verdict)
     }
 
-    fn close(&mut self, now: Instant, cluster: &mut Cluster, end: End<'_>, wakes: &mut Wakes) {
+    fn close(
+        &mut self,
+        now: Instant,
+        cluster: &mut Cluster,
+        outcome: Outcome,
+        verdict: Option<&Verdict>,
+        wakes: &mut Wakes,
+    ) {
         self.state = State::Done;
         cluster.calls_open -= 1;
-        cluster.totals.count_call(end.outcome);
-        let error = self.error.take();
-        cluster.events.push(now, self.call, || {
-            let End { outcome, why, refusal } = end;
-            let failed = || cluster.table.get(self.last.endpoint).map(|last| last.netloc.clone());
-            What::CallEnded {
-                outcome,
-                took: now.since(self.started),
-                attempts: self.attempts,
-                why,
-                reason: refusal.map(|refusal| refusal.reason),
-                netloc: match refusal {
-                    Some(refusal) => Some(refusal.netloc.clone()),
-                    None if outcome == Outcome::Value => None,
-                    None => failed(),
-                },
-                error,
-            }
-        });
-        if let Some(trace) = &mut self.trace {
-            *trace = cluster.events.untap(self.call);
+        cluster.totals.count_call(outcome);
+        if cluster.events.is_active() {
+            self.tell_end(now, cluster, outcome, verdict);
         }
         if cluster.calls_open == 0 && !cluster.closers.is_empty() {
             for closer in cluster.closers.drain(..) {
@@ -396,7 +363,7 @@ impl CallMachine {
         }
         self.give_back_place(now, policy, cluster, wakes);
         let outcome = if panicked { Outcome::Panicked } else { Outcome::Dropped };
-        self.close(now, cluster, End { outcome, why: None, refusal: None }, wakes);
+        self.close(now, cluster, outcome, None, wakes);
     }
 
     fn give_back_place(

@@ -17,6 +17,8 @@ pub(crate) const BATCH: usize = 64;
 pub(crate) struct Events {
     /// Whether anybody looks; else the ring is not written.
     observed: bool,
+    /// Whether anybody looks, or a call is reported.
+    active: bool,
     ring: VecDeque<Event>,
     delivering: bool,
     /// The room of the last batch, for the next one.
@@ -28,17 +30,20 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn new(observed: bool) -> Self {
-        Self { observed, ..Self::default() }
+        Self { observed, active: observed, ..Self::default() }
     }
 
     #[inline]
     pub(crate) fn push(&mut self, at: Instant, call: u64, what: impl FnOnce() -> What) {
-        if self.observed || !self.taps.is_empty() {
-            self.write(Event { at, call, what: what() });
+        if self.active {
+            self.write(at, call, what);
         }
     }
 
-    fn write(&mut self, event: Event) {
+    /// Out of line, so that it costs nothing where nobody looks.
+    #[inline(never)]
+    fn write(&mut self, at: Instant, call: u64, what: impl FnOnce() -> What) {
+        let event = Event { at, call, what: what() };
         if let Some(tap) = self.taps.get_mut(&event.call) {
             tap.push(event.clone());
         }
@@ -52,14 +57,23 @@ impl Events {
         self.ring.push_back(event);
     }
 
+    /// Whether what happens is written anywhere.
+    #[inline]
+    pub(crate) fn is_active(&self) -> bool {
+        self.active
+    }
+
     /// What happens in this call is kept for its report.
     pub(crate) fn tap(&mut self, call: u64) {
         self.taps.insert(call, Vec::new());
+        self.active = true;
     }
 
     /// What happened in this call, if it was tapped. It is kept no longer.
     pub(crate) fn untap(&mut self, call: u64) -> Vec<Event> {
-        self.taps.remove(&call).unwrap_or_default()
+        let events = self.taps.remove(&call).unwrap_or_default();
+        self.active = self.observed || !self.taps.is_empty();
+        events
     }
 
     pub(crate) fn is_due(&self) -> bool {

@@ -17,11 +17,10 @@ use crate::policy::Policy;
 use crate::{Class, Instant};
 
 /// How an attempt ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finish {
-    /// The function returned; what it returned is of this class, and an error or not. The error's
-    /// text is there if somebody reads it.
-    Returned { class: Class, failed: bool, error: Option<Arc<str>> },
+    /// The function returned; what it returned is of this class, and an error or not.
+    Returned { class: Class, failed: bool },
     /// `attempt_timeout` passed.
     TimedOut,
     /// The call's deadline passed.
@@ -46,13 +45,15 @@ pub(super) struct Settled {
 
 impl Cluster {
     /// Ends an attempt: each netloc hears of it once, and its places are given back, but for those
-    /// that answers still hold.
+    /// that answers still hold. `error` is what is told of its error.
+    #[expect(clippy::too_many_arguments, reason = "one step, all of it needed")]
     pub(super) fn settle(
         &mut self,
         now: Instant,
         policy: &Policy,
         id: AttemptId,
-        finish: &Finish,
+        finish: Finish,
+        error: Option<&Arc<str>>,
         hang_after: Duration,
         wakes: &mut Wakes,
     ) -> Option<Settled> {
@@ -68,7 +69,7 @@ impl Cluster {
             Finish::Returned { failed: true, .. } if attempt.flags.retry_requested => {
                 Class::RetryRequested
             }
-            Finish::Returned { class, .. } => *class,
+            Finish::Returned { class, .. } => class,
             Finish::TimedOut => Class::Timeout,
             Finish::DeadlinePassed | Finish::Dropped if took >= hang_after => Class::Timeout,
             Finish::DeadlinePassed | Finish::Dropped | Finish::Panicked => Class::Cancelled,
@@ -96,7 +97,7 @@ impl Cluster {
             Some(Class::Success | Class::CallerFault) if class == Class::Cancelled => Some(class),
             heard => heard,
         };
-        let late = *finish == Finish::DeadlinePassed;
+        let late = finish == Finish::DeadlinePassed;
         // Mostly it was at one netloc, and nothing of it is still being read.
         let simple = attempt.others.is_none() && charged.exchanges == 0;
         if simple {
@@ -117,10 +118,7 @@ impl Cluster {
             phase,
             took,
             open: self.running,
-            error: match finish {
-                Finish::Returned { error, .. } => error.clone(),
-                _ => None,
-            },
+            error: error.cloned(),
         });
         if simple {
             if charged.permit {

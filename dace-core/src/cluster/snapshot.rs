@@ -97,7 +97,7 @@ impl Cluster {
             closed: self.closed,
             budget_thousandths: self.tokens.available_thousandths(),
             endpoints: core::iter::once((self.own, own)).chain(others).map(of).collect(),
-            totals: self.totals,
+            totals: self.totals.summed(),
             events_dropped: self.events.dropped,
         }
     }

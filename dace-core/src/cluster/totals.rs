@@ -61,11 +61,14 @@ impl Totals {
     }
 
     pub(super) fn count_attempt(&mut self, class: Class) {
-        self.attempts += 1;
         self.classes.0[class.index()] += 1;
-        if matches!(class, Class::Success | Class::CallerFault) {
-            self.good += 1;
-        }
+    }
+
+    /// With the sums, which are counted only when somebody looks.
+    pub(super) fn summed(mut self) -> Self {
+        self.attempts = self.classes.0.iter().sum();
+        self.good = self.classes.of(Class::Success) + self.classes.of(Class::CallerFault);
+        self
     }
 
     pub(super) fn count_refusal(&mut self, reason: Reason) {

@@ -16,7 +16,7 @@ use pin_project::{pin_project, pinned_drop};
 
 use super::call::Call;
 use super::judge::Judge;
-use super::shared::Shared;
+use super::shared::{Shared, Spans};
 use super::timer::Timer;
 use crate::balancer::Pick;
 use crate::cluster::{Action, AttemptId, CallMachine, Ended, Proposal, Returned, Start, Verdict};
@@ -39,7 +39,7 @@ pub(super) struct Drive<R: Runtime, B, F, Fut: Future> {
     pub(super) connect_timeout: Duration,
     pub(super) key: Option<Box<str>>,
     /// What the observers put around the function's polls, from the first attempt on.
-    spans: Box<[Box<dyn Span>]>,
+    spans: Option<Box<Spans>>,
 }
 
 impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
@@ -57,7 +57,7 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
             look_at: Instant::EPOCH,
             last: None,
             key: None,
-            spans: Box::default(),
+            spans: None,
         }
     }
 
@@ -76,7 +76,7 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
 
     /// Whether anybody reads the texts of errors.
     fn is_read(&self) -> bool {
-        self.shared.policy.errors_read || self.machine.trace.is_some()
+        self.shared.policy.errors_read || self.machine.is_reported()
     }
 
     /// The part of a turn that user code runs in: if it panics, everything is given back first.
@@ -215,7 +215,7 @@ where
             guard.armed = false;
             return Poll::Pending;
         };
-        let polled = within(this.spans, || attempt.poll(cx));
+        let polled = within(this.spans.as_deref(), || attempt.poll(cx));
         if polled.is_ready() {
             // What the future still holds is given back before its outcome is settled.
             this.attempt.set(None);
@@ -253,12 +253,12 @@ where
 
 /// Polls inside of the spans, the first one outermost.
 #[inline]
-fn within<O>(spans: &[Box<dyn Span>], poll: impl FnOnce() -> Poll<O>) -> Poll<O> {
-    if spans.is_empty() {
+fn within<O>(spans: Option<&Spans>, poll: impl FnOnce() -> Poll<O>) -> Poll<O> {
+    let Some(spans) = spans else {
         return poll();
-    }
+    };
     let (mut poll, mut polled) = (Some(poll), Poll::Pending);
-    nest(spans, &mut || {
+    nest(&spans.0, &mut || {
         if let Some(poll) = poll.take() {
             polled = poll();
         }

@@ -8,7 +8,6 @@ use core::time::Duration;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use pin_project::pin_project;
 
@@ -86,7 +85,7 @@ impl<R: Runtime, B, F, Fut: Future, J, L> Execution<R, B, F, Fut, J, L> {
 
     /// Returns a [`Report`] in place of the result: what happened, attempt by attempt.
     pub fn report(mut self) -> Reported<R, B, F, Fut, J, L> {
-        self.drive.machine.trace = Some(Vec::new());
+        self.drive.machine.keep_report();
         Reported { execution: self }
     }
 }
@@ -177,7 +176,7 @@ where
         let execution = this.execution.project();
         let fallback_used = *execution.falling_back;
         let drive = execution.drive.project();
-        let events = drive.machine.trace.take().unwrap_or_default();
+        let events = drive.machine.take_report();
         let took = drive.shared.runtime.now().since(drive.machine.started());
         let dependency_id = &drive.shared.policy.id;
         Poll::Ready(Report::new(dependency_id, result, events, fallback_used, took))

@@ -12,6 +12,9 @@ use crate::{Balancer, Event, Lock, Observer, Runtime, Span, Target};
 /// Batches that the ring holds, and some more.
 const ROUNDS: usize = 32;
 
+/// What the observers put around the polls of one call's function, the outermost first.
+pub(crate) struct Spans(pub(crate) Vec<Box<dyn Span>>);
+
 pub(crate) struct Shared<R: Runtime, B> {
     pub(crate) runtime: R,
     pub(crate) backend: B,
@@ -55,8 +58,14 @@ impl<R: Runtime, B> Shared<R, B> {
 
     /// What the observers put around the polls of a call's function.
     #[inline]
-    pub(crate) fn spans(&self, call: u64) -> Box<[Box<dyn Span>]> {
-        self.observers.iter().filter_map(|observer| observer.span(&self.policy.id, call)).collect()
+    pub(crate) fn spans(&self, call: u64) -> Option<Box<Spans>> {
+        if self.observers.is_empty() {
+            return None;
+        }
+        let observers = self.observers.iter();
+        let spans: Vec<_> =
+            observers.filter_map(|observer| observer.span(&self.policy.id, call)).collect();
+        (!spans.is_empty()).then(|| Box::new(Spans(spans)))
     }
 
     /// Hands over all events that wait. Bounded: an observer may make new ones.

@@ -24,9 +24,12 @@ impl CallMachine {
             return;
         };
         let hang_after = Duration::from_nanos(self.hang_after);
-        let Some(settled) = cluster.settle(now, policy, id, &finish, hang_after, wakes) else {
-            return;
+        let error = match finish {
+            Finish::Returned { failed: true, .. } => self.error(),
+            _ => None,
         };
+        let settled = cluster.settle(now, policy, id, finish, error, hang_after, wakes);
+        let Some(settled) = settled else { return };
         if !matches!(finish, Finish::Returned { .. }) {
             self.failed = true;
         }
