@@ -38,3 +38,7 @@ pub use dace_sim as sim;
 #[cfg(feature = "tokio")]
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {}
+
+#[cfg(all(feature = "tokio", feature = "tracing", feature = "statsd", feature = "metrics"))]
+#[doc = include_str!("../docs/observing.md")]
+pub mod observing {}

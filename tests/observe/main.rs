@@ -1,6 +1,7 @@
 //! What observers see, and what sinks make of it, in virtual time.
 
 mod agreement;
+mod docs;
 mod hostile;
 mod logs;
 mod observers;
