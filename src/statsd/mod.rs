@@ -50,6 +50,7 @@ impl<R: Runtime, B: HttpBackend> StatsdExt for DependencyBuilder<R, B> {
 /// uses it is gone and no clone is left.
 ///
 /// ```
+/// # #[cfg(feature = "sim")] {
 /// use dace::{Statsd, StatsdExt as _};
 ///
 /// let statsd = Statsd::to("127.0.0.1:8125").prefix("shop").tags(true).sample_rate(0.1);
@@ -57,6 +58,7 @@ impl<R: Runtime, B: HttpBackend> StatsdExt for DependencyBuilder<R, B> {
 /// let carts = dace::Dependency::builder("carts").statsd(statsd);
 /// # let _ = users.build_with(dace::sim::Sim::new(1).runtime(), dace::NoHttp)?;
 /// # let _ = carts.build_with(dace::sim::Sim::new(1).runtime(), dace::NoHttp)?;
+/// # }
 /// # Ok::<(), dace::ConfigError>(())
 /// ```
 #[derive(Clone)]
