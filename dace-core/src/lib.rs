@@ -18,6 +18,7 @@ mod instant;
 pub mod machine;
 mod netloc;
 mod policy;
+mod refusal;
 mod render;
 mod report;
 mod runtime;
@@ -33,12 +34,13 @@ pub use driver::{
     Agent, ByFn, ByType, Call, CircuitControl, Close, Dependency, DependencyBuilder, Execution,
     Fallback, Http, Judge, NoFallback, OrElse, Reported, RequestBuilder, Response,
 };
-pub use error::{ConfigError, Error, Reason, Refusal, Trail, WaitCause, Why};
+pub use error::{ConfigError, Error, Trail, WaitCause, Why};
 pub use event::{Control, Event, Observer, Outcome, Phase, Span, What};
 pub use http::{HttpBackend, HttpError, NoHttp};
 pub use instant::Instant;
 pub use machine::circuit::CircuitState;
 pub use netloc::{Netloc, Scheme, Target, TargetError};
 pub use policy::{Backoff, Breaker, Budget};
+pub use refusal::{Reason, Refusal};
 pub use report::{AttemptReport, Report};
 pub use runtime::{Adapter, Lock, Runtime};

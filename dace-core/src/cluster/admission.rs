@@ -7,7 +7,6 @@ use alloc::boxed::Box;
 use super::Cluster;
 use super::endpoint::EndpointId;
 use super::targets::{Listed, Picker};
-use crate::error::{Reason, Refusal};
 use crate::event::What;
 use crate::machine::Again;
 use crate::machine::balancer::{Field, Load};
@@ -15,6 +14,7 @@ use crate::machine::circuit::{Admission, CircuitState, Pass, Refused};
 use crate::machine::queue::{Wakes, Want};
 use crate::machine::retry::Outlook;
 use crate::policy::Policy;
+use crate::refusal::{Reason, Refusal};
 use crate::{Class, ConfigError, Instant, Scheme, Target};
 
 use super::table::Table;

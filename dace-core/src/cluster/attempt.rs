@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use super::admission::Grant;
 use super::endpoint::EndpointId;
-use crate::error::Refusal;
 use crate::machine::circuit::Pass;
+use crate::refusal::Refusal;
 use crate::{Class, Instant, Phase, Scheme, Target};
 
 slotmap::new_key_type! {

@@ -22,11 +22,12 @@ use super::admission::Proposal;
 use super::attempt::AttemptId;
 use super::endpoint::EndpointId;
 use super::settle::Finish;
-use crate::error::{Refusal, Trail};
+use crate::error::Trail;
 use crate::event::{Outcome, What};
 use crate::instant::nanos;
 use crate::machine::queue::{TicketId, Wakes};
 use crate::policy::Policy;
+use crate::refusal::Refusal;
 use crate::{Class, ConfigError, Instant, Why};
 use told::Text;
 

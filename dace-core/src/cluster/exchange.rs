@@ -14,13 +14,13 @@ use super::Cluster;
 use super::admission::{Admit, Ask, Proposal};
 use super::attempt::{Attempt, AttemptId, Visit};
 use super::endpoint::EndpointId;
-use crate::error::{Reason, Refusal};
 use crate::event::What;
 use crate::http::Sent;
 use crate::machine::circuit::Verdict;
 use crate::machine::queue::{TicketId, Wakes, Want};
 use crate::machine::retry::SHORTEST_ATTEMPT;
 use crate::policy::Policy;
+use crate::refusal::{Reason, Refusal};
 use crate::{Class, Instant, Netloc, Phase, Target};
 
 /// An exchange that wants to begin.

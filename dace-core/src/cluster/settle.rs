@@ -8,12 +8,12 @@ use alloc::sync::Arc;
 use super::Cluster;
 use super::attempt::{AttemptId, Visit};
 use super::endpoint::EndpointId;
-use crate::error::Refusal;
 use crate::event::What;
 use crate::machine::balancer::PENALTY;
 use crate::machine::circuit::{Pass, Verdict};
 use crate::machine::queue::Wakes;
 use crate::policy::Policy;
+use crate::refusal::Refusal;
 use crate::{Class, Instant};
 
 /// How an attempt ended.

@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-use crate::error::Reason;
 use crate::event::Outcome;
 use crate::machine::circuit::CircuitState;
+use crate::refusal::Reason;
 use crate::{Class, Why};
 
 /// Counts since the dependency was made.

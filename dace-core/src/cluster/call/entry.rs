@@ -8,11 +8,11 @@ use super::{Action, CallMachine, Ended, State, Verdict};
 use crate::cluster::Cluster;
 use crate::cluster::admission::{Admit, Ask, Grant, Proposal};
 use crate::cluster::attempt::Attempt;
-use crate::error::{Reason, Refusal};
 use crate::event::What;
 use crate::machine::queue::{TicketId, Wakes};
 use crate::machine::retry::SHORTEST_ATTEMPT;
 use crate::policy::Policy;
+use crate::refusal::{Reason, Refusal};
 use crate::{Class, Instant, Why};
 
 /// How often a user's balancer is asked for one attempt.

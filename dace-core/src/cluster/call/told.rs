@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 
 use super::{CallMachine, Ended, Verdict};
 use crate::cluster::Cluster;
-use crate::error::{Refusal, Trail};
+use crate::error::Trail;
 use crate::event::{Outcome, What};
+use crate::refusal::Refusal;
 use crate::{Event, Instant};
 
 /// What of a call somebody wants to read.
