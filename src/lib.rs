@@ -5,7 +5,23 @@
 )]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "tracing")]
+mod logs;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(any(feature = "statsd", feature = "metrics", feature = "tracing"))]
+mod names;
+#[cfg(feature = "statsd")]
+mod statsd;
+
 pub use dace_core::*;
+
+#[cfg(feature = "tracing")]
+pub use logs::Logs;
+#[cfg(feature = "metrics")]
+pub use metrics::Metrics;
+#[cfg(feature = "statsd")]
+pub use statsd::{Statsd, StatsdExt};
 
 /// On tokio and hyper: `dace::tokio::Dependency`, with the feature `tokio`.
 #[cfg(feature = "tokio")]
@@ -26,3 +42,7 @@ pub mod guide {
     #[doc = include_str!("../docs/http.md")]
     pub mod http {}
 }
+
+#[cfg(all(feature = "tokio", feature = "tracing", feature = "statsd", feature = "metrics"))]
+#[doc = include_str!("../docs/observing.md")]
+pub mod observing {}

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use allocation_counter::measure;
-use dace::{Breaker, Budget, Call, Dependency, Instant, NoHttp, Runtime};
+use dace::{Breaker, Budget, Call, Dependency, DependencyBuilder, Instant, NoHttp, Runtime};
 
 /// A clock that moves by a microsecond whenever it is read, so that latencies and windows change.
 #[derive(Default)]
@@ -40,7 +40,13 @@ impl Runtime for Ticking {
 const CALLS: u64 = 1_000;
 
 fn everything_on() -> Dependency<Ticking, NoHttp> {
-    Dependency::builder("servers")
+    built(|builder| builder)
+}
+
+fn built(
+    set: impl FnOnce(DependencyBuilder<Ticking, NoHttp>) -> DependencyBuilder<Ticking, NoHttp>,
+) -> Dependency<Ticking, NoHttp> {
+    let builder = Dependency::builder("servers")
         .targets(["http://a:80", "http://b:80", "http://c:80"])
         .timeout(Duration::from_secs(5))
         .attempt_timeout(Duration::from_secs(1))
@@ -50,9 +56,8 @@ fn everything_on() -> Dependency<Ticking, NoHttp> {
         .breaker(Breaker::new().consecutive_failures(5))
         .max_open_per_netloc(100)
         .queue(100)
-        .expected_in(Duration::from_millis(500))
-        .build_with(Ticking::default(), NoHttp)
-        .expect("the settings are right")
+        .expected_in(Duration::from_millis(500));
+    set(builder).build_with(Ticking::default(), NoHttp).expect("the settings are right")
 }
 
 /// Makes one call, which must end at its first poll.
@@ -84,6 +89,46 @@ fn a_call_that_succeeds_at_once_allocates_nothing() {
     });
     assert_eq!(seen.count_total, 0, "{seen:?}");
     assert_eq!(dependency.snapshot().totals.good, 2 * CALLS);
+}
+
+/// Counts what 1,000 calls allocate on this thread, once everything has its working size.
+fn seen_by(dependency: &Dependency<Ticking, NoHttp>) -> u64 {
+    for _ in 0..3 * CALLS {
+        call(dependency, |_| ready(Ok(())));
+    }
+    let seen = measure(|| {
+        for _ in 0..CALLS {
+            call(dependency, |_| ready(Ok(())));
+        }
+    });
+    seen.count_total
+}
+
+#[test]
+fn an_observer_costs_no_allocation_of_daces() {
+    let observed = built(|builder| builder.observer(|_: &str, _: &dace::Event| {}));
+    assert_eq!(seen_by(&observed), 0);
+}
+
+#[cfg(feature = "statsd")]
+#[test]
+fn statsd_allocates_nothing_in_the_steady_state() {
+    use dace::StatsdExt as _;
+    let unread = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let server = unread.local_addr().expect("an address");
+    for tags in [false, true] {
+        let statsd = dace::Statsd::to(server.to_string()).tags(tags);
+        let told = built(|builder| builder.statsd(statsd));
+        assert_eq!(seen_by(&told), 0);
+        told.flush();
+    }
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn metrics_allocate_nothing_in_the_steady_state() {
+    let told = built(|builder| builder.observer(dace::Metrics::new()));
+    assert_eq!(seen_by(&told), 0);
 }
 
 #[test]

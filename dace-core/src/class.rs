@@ -95,19 +95,40 @@ impl Class {
 
     /// The name used in events and metrics.
     pub const fn name(self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+
+    /// The names of all, in the order of [`index`](Self::index).
+    pub(crate) const NAMES: [&'static str; 12] = [
+        "success",
+        "unsent",
+        "refused",
+        "rejected",
+        "throttled",
+        "transient",
+        "timeout",
+        "failure",
+        "caller_fault",
+        "retry_requested",
+        "cancelled",
+        "ignored",
+    ];
+
+    /// Its place among all, whatever the hint.
+    pub(crate) const fn index(self) -> usize {
         match self {
-            Self::Success => "success",
-            Self::Unsent => "unsent",
-            Self::Refused => "refused",
-            Self::Rejected => "rejected",
-            Self::Throttled(_) => "throttled",
-            Self::Transient => "transient",
-            Self::Timeout => "timeout",
-            Self::Failure => "failure",
-            Self::CallerFault => "caller_fault",
-            Self::RetryRequested => "retry_requested",
-            Self::Cancelled => "cancelled",
-            Self::Ignored => "ignored",
+            Self::Success => 0,
+            Self::Unsent => 1,
+            Self::Refused => 2,
+            Self::Rejected => 3,
+            Self::Throttled(_) => 4,
+            Self::Transient => 5,
+            Self::Timeout => 6,
+            Self::Failure => 7,
+            Self::CallerFault => 8,
+            Self::RetryRequested => 9,
+            Self::Cancelled => 10,
+            Self::Ignored => 11,
         }
     }
 }

@@ -4,18 +4,21 @@ use core::error::Error as StdError;
 use core::fmt;
 use core::time::Duration;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 
-use crate::Netloc;
+use crate::{Class, Netloc};
 
 /// Why a call failed. `E` is the wrapped function's own error.
 ///
-/// Where it has a source, that is the error of the last attempt, whole.
+/// Where it has a source, that is the error of the last attempt, whole. Its own text says how often it
+/// was tried, where it failed last and how, and why that was the end: a line with it and its sources
+/// tells the story.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error<E> {
     /// The first attempt failed, and no retry was made.
-    #[error("the call failed at its first attempt ({why})")]
+    #[error("the call failed at its first attempt{} ({why})", Told("", trail))]
     #[non_exhaustive]
     Operation {
         /// The function's error.
@@ -24,9 +27,11 @@ pub enum Error<E> {
         why: Why,
         /// When it may be worth while to try again, if somebody said so.
         retry_after: Option<Duration>,
+        /// Where it failed; `None` if the error is not of dace's making.
+        trail: Option<Box<Trail>>,
     },
     /// The last of several attempts failed.
-    #[error("the call failed after {attempts} attempts ({why})")]
+    #[error("the call failed after {attempts} attempts{} ({why})", Told("the last ", trail))]
     #[non_exhaustive]
     RetriesExhausted {
         /// How many attempts were made.
@@ -37,9 +42,14 @@ pub enum Error<E> {
         why: Why,
         /// When it may be worth while to try again, if somebody said so.
         retry_after: Option<Duration>,
+        /// Where the last attempt failed.
+        trail: Option<Box<Trail>>,
     },
     /// The last attempt asked for another one, which was not to be had.
-    #[error("the function asked for another attempt after {attempts} ({why})")]
+    #[error(
+        "the function asked for another attempt after {attempts}{} ({why})",
+        Told("the last ", trail)
+    )]
     #[non_exhaustive]
     RetryRequested {
         /// How many attempts were made.
@@ -48,9 +58,11 @@ pub enum Error<E> {
         source: E,
         /// Why no further attempt was made.
         why: Why,
+        /// Where the last attempt was.
+        trail: Option<Box<Trail>>,
     },
     /// The call's time was up.
-    #[error("the call timed out after {after:?} in attempt {attempts}")]
+    #[error("the call timed out after {after:?} in attempt {attempts}{}", Told("", trail))]
     #[non_exhaustive]
     Timeout {
         /// How long the call was given, or its attempt if that was what ended it.
@@ -60,9 +72,11 @@ pub enum Error<E> {
         /// The error of the last attempt that ended by itself.
         #[source]
         last: Option<E>,
+        /// Where the last attempt was; `None` if there was none.
+        trail: Option<Box<Trail>>,
     },
     /// Every place was taken: the server's limit, the queue's, or a pause that the server asked for.
-    #[error("{netloc} takes no more calls at present")]
+    #[error("{netloc} takes no more calls at present{}", Again(retry_after))]
     #[non_exhaustive]
     RateLimited {
         /// Whose limit it was.
@@ -73,7 +87,7 @@ pub enum Error<E> {
         source: Option<E>,
     },
     /// The circuit is open.
-    #[error("the circuit of {netloc} is open")]
+    #[error("the circuit of {netloc} is open{}", Again(retry_after))]
     #[non_exhaustive]
     CircuitOpen {
         /// Whose circuit it is.
@@ -132,6 +146,25 @@ impl<E> Error<E> {
         }
     }
 
+    /// Where the last attempt failed, and how, if there was one.
+    pub fn trail(&self) -> Option<&Trail> {
+        match self {
+            Self::Operation { trail, .. }
+            | Self::RetriesExhausted { trail, .. }
+            | Self::RetryRequested { trail, .. }
+            | Self::Timeout { trail, .. } => trail.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The server that failed last, or that refused.
+    pub fn netloc(&self) -> Option<&Netloc> {
+        match self {
+            Self::RateLimited { netloc, .. } | Self::CircuitOpen { netloc, .. } => Some(netloc),
+            _ => self.trail().map(|trail| &trail.netloc),
+        }
+    }
+
     /// The function's own error, if the call ended with one.
     pub fn into_source(self) -> Option<E> {
         match self {
@@ -150,7 +183,39 @@ impl<E> Error<E> {
 /// An error of the function's own, as a fallback may return one.
 impl<E> From<E> for Error<E> {
     fn from(source: E) -> Self {
-        Self::Operation { source, why: Why::Class, retry_after: None }
+        Self::Operation { source, why: Why::Class, retry_after: None, trail: None }
+    }
+}
+
+/// Where a call's last attempt failed, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trail {
+    /// What the attempt was charged to: a server, or the dependency itself if it had no exchange.
+    pub netloc: Netloc,
+    /// What its result means.
+    pub class: Class,
+    /// How long the call took, from its start.
+    pub took: Duration,
+}
+
+/// `, transient at a:80, in 5ms`
+struct Told<'a>(&'static str, &'a Option<Box<Trail>>);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(which, Some(trail)) = self else { return Ok(()) };
+        let Trail { netloc, class, took } = &**trail;
+        write!(f, ", {which}{} at {netloc}, in {took:?}", class.name())
+    }
+}
+
+/// `, again in 5s`
+struct Again<'a>(&'a Option<Duration>);
+
+impl fmt::Display for Again<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |after| write!(f, ", again in {after:?}"))
     }
 }
 
@@ -177,15 +242,16 @@ pub enum Why {
 impl Why {
     /// The name used in events and metrics.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Class => "class",
-            Self::NotReplaySafe => "not_replay_safe",
-            Self::Budget => "budget",
-            Self::Deadline => "deadline",
-            Self::Hint => "hint",
-            Self::NoEndpoint => "no_endpoint",
-            Self::NoAttempts => "no_attempts",
-        }
+        Self::NAMES[self.index()]
+    }
+
+    /// The names of all, in the order of [`index`](Self::index).
+    pub(crate) const NAMES: [&'static str; 7] =
+        ["class", "not_replay_safe", "budget", "deadline", "hint", "no_endpoint", "no_attempts"];
+
+    /// Its place among all.
+    pub(crate) const fn index(self) -> usize {
+        self as usize
     }
 }
 
@@ -203,62 +269,36 @@ impl fmt::Display for Why {
     }
 }
 
-/// Why dace let nothing through: what was refused, by whom, and until when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    pub(crate) reason: Reason,
-    pub(crate) netloc: Netloc,
-    pub(crate) retry_after: Option<Duration>,
-}
-
-/// What refused it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// What a call waits for before a retry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Reason {
-    /// The circuit is open, or half-open with its probes under way.
-    CircuitOpen,
-    /// The server asked for a pause.
-    Paused,
-    /// `max_open_per_netloc` operations are open, and the queue has no room.
-    Full,
-    /// There is no endpoint.
-    NoEndpoint,
+pub enum WaitCause {
+    /// The back-off.
+    Backoff,
+    /// The pause that the servers asked for.
+    Pause,
+    /// The circuits: none lets anybody try before that.
+    Circuit,
 }
 
-impl Refusal {
-    /// What refused it.
-    pub fn reason(&self) -> Reason {
-        self.reason
-    }
-
-    /// Whose limit or circuit it was.
-    pub fn netloc(&self) -> &Netloc {
-        &self.netloc
-    }
-
-    /// When it could be let in, if that is known.
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
-    }
-
-    pub(crate) fn into_error<E>(self, source: Option<E>) -> Error<E> {
-        let Self { reason, netloc, retry_after } = self;
-        match reason {
-            Reason::CircuitOpen => Error::CircuitOpen { netloc, retry_after, source },
-            Reason::Paused | Reason::Full => Error::RateLimited { netloc, retry_after, source },
-            Reason::NoEndpoint => Error::NoEndpoint { source },
+impl WaitCause {
+    /// The name used in events and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Backoff => "backoff",
+            Self::Pause => "pause",
+            Self::Circuit => "circuit",
         }
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for WaitCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.reason {
-            Reason::CircuitOpen => write!(f, "the circuit of {} is open", self.netloc),
-            Reason::Paused => write!(f, "{} asked for a pause", self.netloc),
-            Reason::Full => write!(f, "{} has no free place", self.netloc),
-            Reason::NoEndpoint => f.write_str("no endpoint to call"),
-        }
+        f.write_str(match self {
+            Self::Backoff => "back-off",
+            Self::Pause => "a pause that the server asked for",
+            Self::Circuit => "a circuit to let somebody try",
+        })
     }
 }
 

@@ -3,8 +3,11 @@
 use core::fmt;
 use core::time::Duration;
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
 use crate::machine::circuit::CircuitState;
-use crate::{Class, Instant, Netloc, Refusal, Why};
+use crate::{Class, Instant, Netloc, Reason, Refusal, WaitCause, Why};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,11 +36,25 @@ pub enum What {
         took: Duration,
         /// Attempts begun.
         attempts: u32,
+        /// Why no further attempt was made, if it ended with the error of one.
+        why: Option<Why>,
+        /// Why dace let it, or an exchange in it, not through, if that is how it ended.
+        reason: Option<Reason>,
+        /// The server that refused or failed last, if one did.
+        netloc: Option<Netloc>,
+        /// The last attempt's error with its sources, if an observer
+        /// [asked](Observer::wants_errors).
+        error: Option<Arc<str>>,
     },
     /// An attempt, or an exchange in one, waits for a place.
-    Queued,
+    Queued {
+        /// At which server; `None` if any of the balancer's will do.
+        netloc: Option<Netloc>,
+    },
     /// It got its place, or left.
     Dequeued {
+        /// Where it waited.
+        netloc: Option<Netloc>,
         /// How long it waited.
         waited: Duration,
     },
@@ -52,6 +69,8 @@ pub enum What {
         attempt: u32,
         /// What it is charged to so far.
         netloc: Netloc,
+        /// Attempts of the dependency under way, with this one.
+        open: u32,
     },
     /// An attempt ended.
     AttemptEnded {
@@ -61,13 +80,21 @@ pub enum What {
         netloc: Netloc,
         /// What its result means.
         class: Class,
+        /// How far it came.
+        phase: Phase,
         /// How long it ran.
         took: Duration,
+        /// Attempts of the dependency under way, without this one.
+        open: u32,
+        /// Its error with its sources, if an observer [asked](Observer::wants_errors).
+        error: Option<Arc<str>>,
     },
     /// A retry was decided.
     RetryDecided {
         /// The wait before it.
         wait: Duration,
+        /// What it waits for.
+        cause: WaitCause,
     },
     /// No retry was made.
     RetrySuppressed {
@@ -82,6 +109,22 @@ pub enum What {
         from: CircuitState,
         /// The state now.
         to: CircuitState,
+        /// When it lets somebody try, if it is open.
+        reopens_in: Option<Duration>,
+    },
+    /// A balancer picks a target no more, since its circuit does not let everybody through.
+    Ejected {
+        /// Which one.
+        netloc: Netloc,
+        /// How many are left to pick from.
+        left: usize,
+    },
+    /// A balancer picks a target again.
+    Readmitted {
+        /// Which one.
+        netloc: Netloc,
+        /// How many there are to pick from now.
+        left: usize,
     },
     /// A server asked for a pause.
     Paused {
@@ -102,8 +145,76 @@ pub enum What {
         /// How many there are now.
         count: usize,
     },
+    /// Somebody worked a circuit by hand.
+    Controlled {
+        /// Whose circuit.
+        netloc: Netloc,
+        /// What was done.
+        control: Control,
+    },
     /// The dependency takes no more calls.
     Closed,
+}
+
+/// What was done to a circuit by hand, with a [`CircuitControl`](crate::CircuitControl).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Control {
+    /// Nobody passes.
+    ForceOpen,
+    /// Everybody passes.
+    ForceClosed,
+    /// Everybody passes, and results are counted.
+    MetricsOnly,
+    /// The circuit decides by itself.
+    Automatic,
+    /// What was known is forgotten.
+    Reset,
+    /// Nobody passes, and calls under way finish: the server is to be taken away.
+    Drain,
+}
+
+impl Control {
+    /// The name used in logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ForceOpen => "force_open",
+            Self::ForceClosed => "force_closed",
+            Self::MetricsOnly => "metrics_only",
+            Self::Automatic => "automatic",
+            Self::Reset => "reset",
+            Self::Drain => "drain",
+        }
+    }
+}
+
+/// How far an attempt came with its HTTP exchange, the last one if it had several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Phase {
+    /// It made no exchange.
+    Function,
+    /// The exchange waited for a place.
+    Queued,
+    /// Nothing of the request was sent: name resolution, connecting or the TLS handshake failed.
+    Connecting,
+    /// There was no answer: it was connecting, sending, or waiting for one.
+    Exchange,
+    /// The answer had begun.
+    Answer,
+}
+
+impl Phase {
+    /// The name used in logs and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Function => "function",
+            Self::Queued => "queued",
+            Self::Connecting => "connecting",
+            Self::Exchange => "exchange",
+            Self::Answer => "answer",
+        }
+    }
 }
 
 /// How a call ended.
@@ -124,6 +235,20 @@ pub enum Outcome {
     Panicked,
 }
 
+impl Outcome {
+    /// The name used in logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Value => "value",
+            Self::Error => "error",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::Dropped => "dropped",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
 impl Event {
     /// The netloc that it concerns, if it concerns one.
     pub fn netloc(&self) -> Option<&Netloc> {
@@ -131,7 +256,13 @@ impl Event {
             What::AttemptStarted { netloc, .. }
             | What::AttemptEnded { netloc, .. }
             | What::CircuitChanged { netloc, .. }
+            | What::Ejected { netloc, .. }
+            | What::Readmitted { netloc, .. }
+            | What::Controlled { netloc, .. }
             | What::Paused { netloc, .. } => Some(netloc),
+            What::CallEnded { netloc, .. }
+            | What::Queued { netloc }
+            | What::Dequeued { netloc, .. } => netloc.as_ref(),
             What::Refused { refusal } => Some(refusal.netloc()),
             _ => None,
         }
@@ -159,6 +290,33 @@ impl Event {
     pub fn why(&self) -> Option<Why> {
         match self.what {
             What::RetrySuppressed { why } => Some(why),
+            What::CallEnded { why, .. } => why,
+            _ => None,
+        }
+    }
+
+    /// What the result means, if an attempt ended.
+    pub fn class(&self) -> Option<Class> {
+        match self.what {
+            What::AttemptEnded { class, .. } => Some(class),
+            _ => None,
+        }
+    }
+
+    /// How long it took, if something ended: a call, an attempt, or the waiting in the queue.
+    pub fn took(&self) -> Option<Duration> {
+        match self.what {
+            What::CallEnded { took, .. } | What::AttemptEnded { took, .. } => Some(took),
+            What::Dequeued { waited, .. } => Some(waited),
+            _ => None,
+        }
+    }
+
+    /// The error with its sources, if something ended with one and an observer
+    /// [asked](Observer::wants_errors).
+    pub fn error(&self) -> Option<&str> {
+        match &self.what {
+            What::CallEnded { error, .. } | What::AttemptEnded { error, .. } => error.as_deref(),
             _ => None,
         }
     }
@@ -179,6 +337,29 @@ impl fmt::Display for Event {
 pub trait Observer: Send + Sync + 'static {
     /// `event` happened in the dependency called `dependency_id`.
     fn on_event(&self, dependency_id: &str, event: &Event);
+
+    /// Whether it reads the errors of events. If nobody does, which is the default, none is ever
+    /// rendered. Asked once, when the dependency is built.
+    fn wants_errors(&self) -> bool {
+        false
+    }
+
+    /// A span for the call of this number, if it wants one: the wrapped function is polled inside of
+    /// it. Asked when a call begins its first attempt. Default: none.
+    fn span(&self, dependency_id: &str, call: u64) -> Option<Box<dyn Span>> {
+        let _ = (dependency_id, call);
+        None
+    }
+
+    /// The dependency is flushed or closed: what it holds back goes out now. It may wait for that,
+    /// but not for long. Default: nothing.
+    fn flush(&self) {}
+}
+
+/// What is around each poll of one call's wrapped function. From [`Observer::span`].
+pub trait Span: Send + Sync {
+    /// Calls `poll`, exactly once, inside of the span.
+    fn within(&self, poll: &mut dyn FnMut());
 }
 
 impl<F: Fn(&str, &Event) + Send + Sync + 'static> Observer for F {

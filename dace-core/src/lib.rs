@@ -18,24 +18,29 @@ mod instant;
 pub mod machine;
 mod netloc;
 mod policy;
+mod refusal;
+mod render;
 mod report;
 mod runtime;
+#[cfg(feature = "serde")]
+mod serde_impls;
 #[cfg(feature = "std")]
 mod std_impls;
 
 pub use balancer::{Balancer, LoadBalancer, PeakEwma, Pick, RoundRobin};
 pub use class::{Class, Classify};
-pub use cluster::{EndpointSnapshot, Snapshot, Totals};
+pub use cluster::{ByClass, ByWhy, EndpointSnapshot, Snapshot, Totals};
 pub use driver::{
     Agent, ByFn, ByType, Call, CircuitControl, Close, Dependency, DependencyBuilder, Execution,
     Fallback, Http, Judge, NoFallback, OrElse, Reported, RequestBuilder, Response,
 };
-pub use error::{ConfigError, Error, Reason, Refusal, Why};
-pub use event::{Event, Observer, Outcome, What};
+pub use error::{ConfigError, Error, Trail, WaitCause, Why};
+pub use event::{Control, Event, Observer, Outcome, Phase, Span, What};
 pub use http::{HttpBackend, HttpError, NoHttp};
 pub use instant::Instant;
 pub use machine::circuit::CircuitState;
 pub use netloc::{Netloc, Scheme, Target, TargetError};
 pub use policy::{Backoff, Breaker, Budget};
+pub use refusal::{Reason, Refusal};
 pub use report::{AttemptReport, Report};
 pub use runtime::{Adapter, Lock, Runtime};

@@ -1,20 +1,29 @@
-//! What happened in one call, attempt by attempt.
+//! What happened in one call, attempt by attempt: its events, told as a story.
 
 use core::fmt;
 use core::time::Duration;
 
+use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::{Class, Error, Instant, Netloc};
+use crate::{Class, Error, Event, Instant, Netloc, Phase, WaitCause, What, Why};
 
 /// A call's result, and how it came about. From [`report`](crate::Execution::report).
+///
+/// It prints as a short trace, a line an attempt.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Report<T, E> {
+    /// The dependency.
+    pub dependency_id: String,
     /// What the call returned, or the fallback in its place.
     pub result: Result<T, Error<E>>,
     /// Every attempt, in order.
     pub attempts: Vec<AttemptReport>,
+    /// Everything that was decided in the call, in order: by the circuits, the limits and their queue,
+    /// the retry budget. The same events that observers see, with the texts of errors.
+    pub decisions: Vec<Event>,
     /// Whether the fallback was used.
     pub fallback_used: bool,
     /// How long it took, the fallback included.
@@ -31,74 +40,141 @@ pub struct AttemptReport {
     pub netloc: Netloc,
     /// What its result means.
     pub class: Class,
+    /// How far it came.
+    pub phase: Phase,
     /// When it began, since the call's start.
     pub started: Duration,
     /// How long it ran.
     pub took: Duration,
-    /// How long the call waited before it: for a place, and between attempts.
+    /// How long the call waited before it: between attempts, and for a place.
     pub waited: Duration,
+    /// Of that, how long it was in the queue for a place.
+    pub queued: Duration,
+    /// What it waited for besides; `None` for the first attempt.
+    pub cause: Option<WaitCause>,
+    /// Its error and its sources, if it ended with one.
+    pub error: Option<Arc<str>>,
 }
 
-/// Attempts, as they happen.
-#[derive(Debug, Default)]
-pub(crate) struct Trace {
-    pub(crate) attempts: Vec<AttemptReport>,
-    began: Instant,
-    ended: Option<Instant>,
-}
-
-impl Trace {
-    pub(crate) fn begin(&mut self, now: Instant) {
-        self.began = now;
+impl<T, E> Report<T, E> {
+    pub(crate) fn new(
+        dependency_id: &str,
+        result: Result<T, Error<E>>,
+        decisions: Vec<Event>,
+        fallback_used: bool,
+        took: Duration,
+    ) -> Self {
+        let attempts = attempts(&decisions);
+        let dependency_id = dependency_id.into();
+        Self { dependency_id, result, attempts, decisions, fallback_used, took }
     }
 
-    pub(crate) fn end(
-        &mut self,
-        now: Instant,
-        call: Instant,
-        number: u32,
-        netloc: Netloc,
-        class: Class,
-    ) {
-        self.attempts.push(AttemptReport {
-            number,
-            netloc,
-            class,
-            started: self.began.since(call),
-            took: now.since(self.began),
-            waited: self.began.since(self.ended.unwrap_or(call)),
-        });
-        self.ended = Some(now);
+    /// Why no further attempt was made, if the call, before any fallback, ended with the error of
+    /// one.
+    pub fn why(&self) -> Option<Why> {
+        match self.decisions.last()?.what {
+            What::CallEnded { why, .. } => why,
+            _ => None,
+        }
+    }
+}
+
+/// The attempts in a call's events.
+fn attempts(events: &[Event]) -> Vec<AttemptReport> {
+    let mut attempts = Vec::new();
+    let Some(call) = events.first().map(|event| event.at) else {
+        return attempts;
+    };
+    // Since when the call has waited; `None` while an attempt runs.
+    let mut waits: Option<Instant> = Some(call);
+    let (mut began, mut waited) = (call, Duration::ZERO);
+    let (mut queued, mut cause) = (Duration::ZERO, None);
+    for event in events {
+        match &event.what {
+            What::AttemptStarted { .. } => {
+                began = event.at;
+                waited = event.at.since(waits.take().unwrap_or(event.at));
+            }
+            What::AttemptEnded { attempt, netloc, class, phase, took, error, .. } => {
+                attempts.push(AttemptReport {
+                    number: *attempt,
+                    netloc: netloc.clone(),
+                    class: *class,
+                    phase: *phase,
+                    started: began.since(call),
+                    took: *took,
+                    waited,
+                    queued: core::mem::take(&mut queued),
+                    cause: cause.take(),
+                    error: error.clone(),
+                });
+                waits = Some(event.at);
+            }
+            What::RetryDecided { cause: decided, .. } => cause = Some(*decided),
+            What::Dequeued { waited, .. } if waits.is_some() => queued += *waited,
+            _ => {}
+        }
+    }
+    attempts
+}
+
+impl fmt::Display for AttemptReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, netloc, class, phase, took, .. } = self;
+        write!(f, "attempt {number} at {netloc}: {} in {took:?}", class.name())?;
+        if *phase != Phase::Function && *phase != Phase::Answer {
+            write!(f, " ({})", phase.name())?;
+        }
+        let between = self.waited.saturating_sub(self.queued);
+        match self.cause {
+            Some(cause) if !between.is_zero() => write!(f, ", after {between:?} for {cause}")?,
+            _ => {}
+        }
+        if !self.queued.is_zero() {
+            write!(f, ", after {:?} in the queue", self.queued)?;
+        }
+        match &self.error {
+            Some(error) => write!(f, ": {error}"),
+            None => Ok(()),
+        }
     }
 }
 
 /// A short trace, a line an attempt.
 impl<T, E> fmt::Display for Report<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for attempt in &self.attempts {
-            let AttemptReport { number, netloc, class, took, waited, .. } = attempt;
-            let class = class.name();
-            writeln!(f, "attempt {number} at {netloc}: {class} in {took:?}, after {waited:?}")?;
-        }
+        let Self { dependency_id, took, .. } = self;
+        let what = if self.result.is_ok() { "value" } else { "error" };
         let by = if self.fallback_used { " by the fallback" } else { "" };
-        match &self.result {
-            Ok(_) => write!(f, "value{by} after {:?}", self.took),
-            Err(error) => {
-                let how = match error {
-                    Error::Operation { why, .. }
-                    | Error::RetriesExhausted { why, .. }
-                    | Error::RetryRequested { why, .. } => {
-                        return write!(f, "error{by} after {:?}: {why}", self.took);
+        write!(f, "{dependency_id}: {what}{by} after {took:?}")?;
+        let Some(start) = self.decisions.first().map(|event| event.at) else {
+            return Ok(());
+        };
+        for event in &self.decisions {
+            let since = event.at.since(start);
+            match &event.what {
+                What::AttemptStarted { attempt, .. } => {
+                    let of = |report: &&AttemptReport| report.number == *attempt;
+                    if let Some(report) = self.attempts.iter().find(of) {
+                        write!(f, "\n  {since:?}: {report}")?;
                     }
-                    Error::Timeout { .. } => "timed out",
-                    Error::RateLimited { .. } => "no place",
-                    Error::CircuitOpen { .. } => "circuit open",
-                    Error::NoEndpoint { .. } => "no endpoint",
-                    Error::Config(_) => "wrong setting",
-                    Error::Closed => "closed",
-                };
-                write!(f, "error{by} after {:?}: {how}", self.took)
+                }
+                What::Refused { refusal } => write!(f, "\n  {since:?}: refused: {refusal}")?,
+                What::Paused { netloc, pause } => {
+                    write!(f, "\n  {since:?}: {netloc} asked for a pause: {pause:?}")?;
+                }
+                What::CircuitChanged { netloc, to, .. } => {
+                    write!(f, "\n  {since:?}: the circuit of {netloc} is {} now", to.name())?;
+                }
+                What::PanicMode { on: true } => write!(f, "\n  {since:?}: panic mode")?,
+                What::RetrySuppressed { why } => write!(f, "\n  {since:?}: {why}")?,
+                What::CallEnded { outcome, .. } => {
+                    let then = if self.fallback_used { ", in its place the fallback" } else { "" };
+                    write!(f, "\n  {since:?}: {}{then}", outcome.name())?;
+                }
+                _ => {}
             }
         }
+        Ok(())
     }
 }

@@ -148,14 +148,14 @@ impl Story {
     fn see(&mut self, event: &Event) {
         match &event.what {
             What::RetryDecided { .. } => self.retries += 1,
-            What::Queued => self.queued += 1,
+            What::Queued { .. } => self.queued += 1,
             What::CallEnded { outcome: dace::Outcome::Value, attempts, .. } if *attempts > 1 => {
                 self.rescued += 1;
             }
             What::Refused { refusal } if refusal.reason() == dace::Reason::CircuitOpen => {
                 self.refused_by_circuits += 1;
             }
-            What::CircuitChanged { netloc, from, to } => {
+            What::CircuitChanged { netloc, from, to, .. } => {
                 self.circuits
                     .push((event.at, format!("{netloc}: {} → {}", from.name(), to.name())));
             }

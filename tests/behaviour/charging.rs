@@ -157,8 +157,8 @@ fn the_attempts_own_class_is_heard_where_it_is_charged() {
     });
     let call = a
         .call(|call| async move {
-            call.http().get("/").send().await.map_err(|_| ())?;
-            Err::<(), ()>(())
+            call.http().get("/").send().await.map_err(|_| "not sent")?;
+            Err::<(), &str>("no")
         })
         .classify(|_| Class::Failure);
     sim.run(call).unwrap_err();

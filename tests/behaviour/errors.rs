@@ -5,12 +5,12 @@ use std::error::Error as _;
 use dace::{Class, Classify, HttpError, Why};
 use dace_sim::Sim;
 
-use crate::support::{Error, dependency, get, get_root};
+use crate::support::{Error, dependency, get, get_root, ms};
 
 #[test]
 fn the_source_chain_is_whole_and_each_link_says_its_own_level() {
     let sim = Sim::new(1);
-    sim.server("http://a:80").resets(..);
+    sim.server("http://a:80").latency(ms(5)).resets(..);
     let a = dependency(&sim, |builder| builder.targets(["http://a:80"]).retry_attempts(1));
     let error = sim.run(get_root(&a)).unwrap_err();
     let mut links = vec![error.to_string()];
@@ -22,7 +22,7 @@ fn the_source_chain_is_whole_and_each_link_says_its_own_level() {
     assert_eq!(
         links,
         [
-            "the call failed after 2 attempts (no attempts left)",
+            "the call failed after 2 attempts, the last transient at a:80, in 10ms (no attempts left)",
             "a:80: connection reset; the server may have processed the request",
             "simulated: connection reset",
         ]

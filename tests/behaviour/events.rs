@@ -78,7 +78,18 @@ fn a_retried_call_tells_its_story_in_order() {
         ]
     );
     let last = seen.events().pop().unwrap();
-    assert_eq!(last.what, What::CallEnded { outcome: Outcome::Value, took: ms(10), attempts: 2 });
+    assert_eq!(
+        last.what,
+        What::CallEnded {
+            outcome: Outcome::Value,
+            took: ms(10),
+            attempts: 2,
+            why: None,
+            reason: None,
+            netloc: None,
+            error: None
+        }
+    );
 }
 
 #[test]
@@ -135,4 +146,17 @@ fn nothing_is_delivered_from_a_drop_and_a_full_ring_drops_the_newest_and_counts(
         let snapshot = a.snapshot();
         assert_eq!(snapshot.events_dropped, 3000 - 1024);
     });
+}
+
+#[test]
+fn an_observer_that_cannot_be_made_is_a_config_error() {
+    let sim = Sim::new(1);
+    let wrong = Err::<Seen, _>(dace::ConfigError::new("sink", "must be there"));
+    let built = Dependency::builder("test").try_observer(wrong).observer(Seen::default());
+    let error = built.build_with(sim.runtime(), sim.backend()).unwrap_err();
+    assert_eq!(error.to_string(), "`sink` must be there");
+    let seen = Seen::default();
+    let a = dependency(&sim, |builder| builder.try_observer(Ok(seen.clone())));
+    sim.run(a.call(|_| std::future::ready(Ok::<_, dace::HttpError>(())))).unwrap();
+    assert_eq!(seen.events().len(), 4);
 }

@@ -12,12 +12,14 @@ mod client;
 #[cfg(feature = "gzip")]
 mod compression;
 mod config;
+mod control;
 mod corners;
 mod deadline;
 mod errors;
 mod events;
 mod fallback;
 mod http;
+mod inside;
 mod panics;
 mod redirects;
 mod retry;

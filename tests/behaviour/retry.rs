@@ -197,7 +197,7 @@ fn waits_grow_are_jittered_and_never_reach_beyond_the_cap() {
         .events()
         .into_iter()
         .filter_map(|event| match event.what {
-            What::RetryDecided { wait } => Some(wait),
+            What::RetryDecided { wait, .. } => Some(wait),
             _ => None,
         })
         .collect();

@@ -116,6 +116,10 @@ const TABLE: &[(&str, &str)] = &[
     ("DependencyBuilder::protocol", "config::settings_of_the_backend_reach_it"),
     ("DependencyBuilder::http_idle_timeout", "config::settings_of_the_backend_reach_it"),
     ("DependencyBuilder::http_max_age", "config::settings_of_the_backend_reach_it"),
+    (
+        "DependencyBuilder::try_observer",
+        "events::an_observer_that_cannot_be_made_is_a_config_error",
+    ),
     ("DependencyBuilder::tls", "config::an_http_setting_beside_a_ready_backend_is_named"),
     ("DependencyBuilder::resolve", "sockets::given_addresses_reach_the_backend"),
     ("DependencyBuilder::head_limit", "sockets::a_head_limit_binds_or_is_refused"),

@@ -29,7 +29,13 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     use Verdict::{Failure, Neutral, Success, Throttled};
     let verdicts = vec![Success, Success, Failure, Failure, Failure, Throttled, Neutral];
-    let modes = vec![Mode::Automatic, Mode::ForcedOpen, Mode::ForcedClosed, Mode::MetricsOnly];
+    let modes = vec![
+        Mode::Automatic,
+        Mode::ForcedOpen,
+        Mode::ForcedClosed,
+        Mode::MetricsOnly,
+        Mode::Drained,
+    ];
     prop_oneof![
         8 => (1..5_000u64).prop_map(Op::Admit),
         8 => (any::<usize>(), prop::sample::select(verdicts)).prop_map(|(n, v)| Op::Settle(n, v)),
@@ -110,6 +116,7 @@ const fn state_of(model: &Model) -> CircuitState {
         (Mode::ForcedOpen, _) => CircuitState::ForcedOpen,
         (Mode::ForcedClosed, _) => CircuitState::ForcedClosed,
         (Mode::MetricsOnly, _) => CircuitState::MetricsOnly,
+        (Mode::Drained, _) => CircuitState::Drained,
         (Mode::Automatic, State::Closed) => CircuitState::Closed,
         (Mode::Automatic, State::Open { .. }) => CircuitState::Open,
         (Mode::Automatic, State::HalfOpen { .. }) => CircuitState::HalfOpen,
@@ -154,7 +161,7 @@ fn play(trip: u32, min_calls: u32, probes: u32, successes: u32, ops: &[Op]) {
                 let admitted = circuit.try_admit(instant, &rules, Instant::from_nanos(end));
                 let lease = Some(end.min(now + RESET * 1_000_000));
                 let expected = match (model.mode, model.state) {
-                    (Mode::ForcedOpen, _) => None,
+                    (Mode::ForcedOpen | Mode::Drained, _) => None,
                     (Mode::ForcedClosed | Mode::MetricsOnly, _) | (_, State::Closed) => Some(None),
                     (_, State::Open { since, times }) => {
                         let least = RESET.saturating_mul(1 << times.min(20)).min(MAX_OPEN);

@@ -102,6 +102,8 @@ enum Script {
 
 #[derive(Clone, Copy, Debug)]
 enum Hand {
+    Drain,
+    Reset,
     Open,
     Closed,
     Metrics,
@@ -190,6 +192,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (1..1500u64).prop_map(Script::Down),
     ];
     let hand = prop::sample::select(vec![
+        Hand::Drain,
+        Hand::Reset,
         Hand::Open,
         Hand::Closed,
         Hand::Metrics,
@@ -410,12 +414,14 @@ impl Bench {
             Op::Targets(mask) => self.list(mask),
             Op::Force(host, hand) => {
                 if let Some(circuit) = self.dependency.circuit(HOSTS[host]) {
-                    match hand {
+                    let _known = match hand {
+                        Hand::Drain => circuit.drain(),
+                        Hand::Reset => circuit.reset(),
                         Hand::Open => circuit.force_open(),
                         Hand::Closed => circuit.force_closed(),
                         Hand::Metrics => circuit.metrics_only(),
                         Hand::Automatic => circuit.automatic(),
-                    }
+                    };
                 }
             }
         }
@@ -670,12 +676,18 @@ impl Bench {
         let mut calls = BTreeMap::<u64, Vec<&What>>::new();
         let mut circuits = BTreeMap::new();
         for event in events.iter() {
-            if let What::CircuitChanged { netloc, from, to } = &event.what {
+            if let What::CircuitChanged { netloc, from, to, .. } = &event.what {
                 let before = circuits.insert(netloc.clone(), *to).unwrap_or(CircuitState::Closed);
                 assert_eq!(before, *from, "{event}");
                 assert_ne!(from, to, "{event}");
             } else if event.call != 0
-                && !matches!(event.what, What::Paused { .. } | What::PanicMode { .. })
+                && !matches!(
+                    event.what,
+                    What::Paused { .. }
+                        | What::PanicMode { .. }
+                        | What::Ejected { .. }
+                        | What::Readmitted { .. }
+                )
             {
                 calls.entry(event.call).or_default().push(&event.what);
             }
@@ -707,7 +719,7 @@ fn check_story(story: &[&What]) -> Result<(), &'static str> {
     for what in rest {
         match what {
             What::CallStarted | What::CallEnded { .. } => return Err("begins or ends twice"),
-            What::Queued => queued += 1,
+            What::Queued { .. } => queued += 1,
             What::Dequeued { .. } => queued -= 1,
             What::AttemptStarted { attempt, .. } => {
                 if running || *attempt != begun + 1 || (begun > 0 && !decided) || queued != 0 {

@@ -211,7 +211,7 @@ fn many_tasks_on_four_threads_keep_to_one_limit() {
     assert_eq!((server.peak(), server.served()), (8, TASKS * CALLS));
     assert!(server.connections() <= 10, "{} connections", server.connections());
     one.flush();
-    let queued = seen.count(|event| matches!(event.what, What::Queued));
+    let queued = seen.count(|event| matches!(event.what, What::Queued { .. }));
     assert!(queued > TASKS * CALLS / 2, "{queued} of {} waited", TASKS * CALLS);
     let totals = one.snapshot().totals;
     assert_eq!((totals.good, totals.retries), ((TASKS * CALLS) as u64, 0), "{totals:?}");

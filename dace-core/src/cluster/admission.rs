@@ -7,7 +7,6 @@ use alloc::boxed::Box;
 use super::Cluster;
 use super::endpoint::EndpointId;
 use super::targets::{Listed, Picker};
-use crate::error::{Reason, Refusal};
 use crate::event::What;
 use crate::machine::Again;
 use crate::machine::balancer::{Field, Load};
@@ -15,6 +14,7 @@ use crate::machine::circuit::{Admission, CircuitState, Pass, Refused};
 use crate::machine::queue::{Wakes, Want};
 use crate::machine::retry::Outlook;
 use crate::policy::Policy;
+use crate::refusal::{Reason, Refusal};
 use crate::{Class, ConfigError, Instant, Scheme, Target};
 
 use super::table::Table;
@@ -333,7 +333,7 @@ pub(super) fn look(
 ) -> Result<(), Shut> {
     let endpoint = &table[id];
     if let Err(again) = endpoint.circuit.check(now, &policy.circuit) {
-        if !force || endpoint.circuit.state() == CircuitState::ForcedOpen {
+        if !force || endpoint.circuit.state().is_manual() {
             return Err(Shut::Circuit(again));
         }
     }
@@ -358,13 +358,18 @@ fn refusal(now: Instant, netloc: crate::Netloc, shut: Shut) -> Refusal {
     Refusal { reason, netloc, retry_after }
 }
 
-/// Whether fewer than half of several endpoints have a circuit that lets calls through.
+/// Whether fewer than half of several endpoints have a circuit that lets calls through. What is
+/// drained is not there.
 fn is_panic(view: &View<'_>) -> bool {
-    let count = view.list.len();
-    let willing = |listed: &&Listed| {
-        view.table[listed.endpoint].circuit.check(view.now, &view.policy.circuit).is_ok()
-    };
-    count > 1 && view.list.iter().filter(willing).count() * 2 < count
+    let (mut count, mut willing) = (0, 0);
+    for listed in view.list {
+        let circuit = &view.table[listed.endpoint].circuit;
+        if circuit.state() != CircuitState::Drained {
+            count += 1;
+            willing += usize::from(circuit.check(view.now, &view.policy.circuit).is_ok());
+        }
+    }
+    count > 1 && willing * 2 < count
 }
 
 /// The listed endpoints, as a balancer sees them.

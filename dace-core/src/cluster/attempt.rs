@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use super::admission::Grant;
 use super::endpoint::EndpointId;
-use crate::error::Refusal;
 use crate::machine::circuit::Pass;
-use crate::{Class, Instant, Scheme, Target};
+use crate::refusal::Refusal;
+use crate::{Class, Instant, Phase, Scheme, Target};
 
 slotmap::new_key_type! {
     /// Names an attempt under way. Never names another one later, so a call handle that was kept
@@ -46,6 +46,8 @@ pub(super) struct Flags {
     pub(super) unsafe_sent: bool,
     /// The function asked for another attempt.
     pub(super) retry_requested: bool,
+    /// How far its last exchange came.
+    pub(super) phase: Phase,
     /// It ended; answers that outlived it are still being read.
     pub(super) over: bool,
 }
@@ -81,6 +83,7 @@ impl Attempt {
                 picked: grant.picked,
                 unsafe_sent: false,
                 retry_requested: false,
+                phase: Phase::Function,
                 over: false,
             },
             started: now,

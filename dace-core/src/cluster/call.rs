@@ -8,11 +8,13 @@
 
 mod entry;
 mod outcome;
+mod told;
 
 use core::task::Waker;
 use core::time::Duration;
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::Cluster;
@@ -20,13 +22,14 @@ use super::admission::Proposal;
 use super::attempt::AttemptId;
 use super::endpoint::EndpointId;
 use super::settle::Finish;
-use crate::error::Refusal;
+use crate::error::Trail;
 use crate::event::{Outcome, What};
 use crate::instant::nanos;
 use crate::machine::queue::{TicketId, Wakes};
 use crate::policy::Policy;
-use crate::report::Trace;
+use crate::refusal::Refusal;
 use crate::{Class, ConfigError, Instant, Why};
+use told::Text;
 
 /// What the driver does next.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ pub(crate) enum Verdict {
     /// With what the last attempt returned.
     Ended(Ended),
     /// By its deadline, or by an attempt's that is not retried.
-    TimedOut { after: Duration, attempts: u32 },
+    TimedOut { after: Duration, attempts: u32, trail: Option<Box<Trail>> },
     /// Before any attempt.
     Refused(Box<Refusal>),
     /// A user's balancer named what is no target.
@@ -72,6 +75,18 @@ pub(crate) struct Ended {
     pub(crate) retry_after: Option<Duration>,
     /// The exchange that was refused, if that is why.
     pub(crate) refusal: Option<Box<Refusal>>,
+    /// Where the last attempt failed.
+    pub(crate) trail: Option<Box<Trail>>,
+}
+
+/// What the wrapped function returned.
+#[derive(Debug)]
+pub(crate) struct Returned {
+    pub(crate) class: Class,
+    /// It was an error.
+    pub(crate) failed: bool,
+    /// The error's text, if somebody reads it.
+    pub(crate) error: Option<Arc<str>>,
 }
 
 /// What a call brings along.
@@ -94,7 +109,8 @@ pub(crate) struct CallMachine {
     hang_after: u64,
     tried: Vec<EndpointId>,
     proposal: Proposal,
-    pub(crate) trace: Option<Box<Trace>>,
+    /// What somebody wants to read.
+    text: Option<Box<Text>>,
     attempts: u32,
     proposals: u8,
     idempotent: bool,
@@ -115,6 +131,8 @@ struct Last {
     /// By `attempt_timeout`.
     timed_out: bool,
     class: Class,
+    /// Where it was charged.
+    endpoint: EndpointId,
 }
 
 #[derive(Debug)]
@@ -144,14 +162,14 @@ impl CallMachine {
             hang_after: 0,
             tried: Vec::new(),
             proposal: Proposal::Unasked,
-            trace: None,
+            text: None,
             attempts: 0,
             proposals: 0,
             idempotent: true,
             token_held: false,
             token_spent: false,
             failed: false,
-            last: Last { timed_out: false, class: Class::Success },
+            last: Last { timed_out: false, class: Class::Success, endpoint: EndpointId::default() },
             free_used: false,
         }
     }
@@ -208,7 +226,8 @@ impl CallMachine {
             }
             if !matches!(self.state, State::Ended(_) | State::Done) {
                 self.give_back_place(now, policy, cluster, wakes);
-                self.state = State::Ended(self.timed_out(self.deadline.since(self.started)));
+                self.state =
+                    State::Ended(self.timed_out(now, cluster, self.deadline.since(self.started)));
             }
         }
         match core::mem::replace(&mut self.state, State::Done) {
@@ -246,6 +265,9 @@ impl CallMachine {
         self.deadline = now.after(start.timeout.min(start.within));
         self.hang_after = nanos(policy.hang_after(start.timeout));
         self.state = State::Admission;
+        if self.is_reported() {
+            cluster.events.tap(self.call);
+        }
         cluster.events.push(now, self.call, || What::CallStarted);
         None
     }
@@ -261,10 +283,11 @@ impl CallMachine {
         now: Instant,
         policy: &Policy,
         cluster: &mut Cluster,
-        class: Class,
-        failed: bool,
+        returned: Returned,
         wakes: &mut Wakes,
     ) {
+        let Returned { class, failed, error } = returned;
+        self.note_error(error);
         self.end_attempt(now, policy, cluster, Finish::Returned { class, failed }, wakes);
     }
 
@@ -281,8 +304,8 @@ impl CallMachine {
         self.end_attempt(now, policy, cluster, finish, wakes);
     }
 
-    fn timed_out(&self, after: Duration) -> Verdict {
-        Verdict::TimedOut { after, attempts: self.attempts }
+    fn timed_out(&self, now: Instant, cluster: &Cluster, after: Duration) -> Verdict {
+        Verdict::TimedOut { after, attempts: self.attempts, trail: self.trail(now, cluster) }
     }
 
     fn finish(
@@ -298,16 +321,24 @@ impl CallMachine {
             Verdict::TimedOut { .. } => Outcome::Timeout,
             Verdict::Wrong(_) | Verdict::Refused(_) | Verdict::Closed => Outcome::Refused,
         };
-        self.close(now, cluster, outcome, wakes);
+        self.close(now, cluster, outcome, Some(&verdict), wakes);
         Action::Finish(verdict)
     }
 
-    fn close(&mut self, now: Instant, cluster: &mut Cluster, outcome: Outcome, wakes: &mut Wakes) {
+    fn close(
+        &mut self,
+        now: Instant,
+        cluster: &mut Cluster,
+        outcome: Outcome,
+        verdict: Option<&Verdict>,
+        wakes: &mut Wakes,
+    ) {
         self.state = State::Done;
         cluster.calls_open -= 1;
         cluster.totals.count_call(outcome);
-        let (took, attempts) = (now.since(self.started), self.attempts);
-        cluster.events.push(now, self.call, || What::CallEnded { outcome, took, attempts });
+        if cluster.events.is_active() {
+            self.tell_end(now, cluster, outcome, verdict);
+        }
         if cluster.calls_open == 0 && !cluster.closers.is_empty() {
             for closer in cluster.closers.drain(..) {
                 wakes.push(closer);
@@ -333,7 +364,7 @@ impl CallMachine {
         }
         self.give_back_place(now, policy, cluster, wakes);
         let outcome = if panicked { Outcome::Panicked } else { Outcome::Dropped };
-        self.close(now, cluster, outcome, wakes);
+        self.close(now, cluster, outcome, None, wakes);
     }
 
     fn give_back_place(

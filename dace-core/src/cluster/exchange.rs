@@ -14,14 +14,14 @@ use super::Cluster;
 use super::admission::{Admit, Ask, Proposal};
 use super::attempt::{Attempt, AttemptId, Visit};
 use super::endpoint::EndpointId;
-use crate::error::{Reason, Refusal};
 use crate::event::What;
 use crate::http::Sent;
 use crate::machine::circuit::Verdict;
 use crate::machine::queue::{TicketId, Wakes, Want};
 use crate::machine::retry::SHORTEST_ATTEMPT;
 use crate::policy::Policy;
-use crate::{Class, Instant, Netloc, Target};
+use crate::refusal::{Reason, Refusal};
+use crate::{Class, Instant, Netloc, Phase, Target};
 
 /// An exchange that wants to begin.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ pub(crate) enum Begin {
 pub(crate) struct End {
     pub(crate) class: Class,
     pub(crate) sent: Sent,
+    /// Whether the answer's head came.
+    pub(crate) answered: bool,
     /// Whether it may happen twice.
     pub(crate) replay_safe: bool,
     /// The answer came over a connection that carries many exchanges at a time.
@@ -241,6 +243,7 @@ impl Cluster {
         }
         entry.connections.used += 1;
         visit.exchanges += 1;
+        attempt.flags.phase = Phase::Exchange;
         attempt.unsafe_open += u32::from(!wish.replay_safe);
         Ok(Begin::Go(endpoint))
     }
@@ -270,6 +273,7 @@ impl Cluster {
             }
             return self.refuse_exchange(now, id, refusal);
         }
+        self.attempts[id].flags.phase = Phase::Queued;
         let call = self.call_of(id);
         let ticket = *ticket.get_or_insert_with(|| self.join_queue(now, call, want, waker));
         Begin::Wait(self.queue.look_again(now, ticket).min(start_by))
@@ -299,6 +303,11 @@ impl Cluster {
             self.table[endpoint].connections.multiplexed = true;
         }
         let Some(attempt) = self.attempts.get_mut(id) else { return };
+        attempt.flags.phase = match end.sent {
+            _ if end.answered => Phase::Answer,
+            Sent::Unsent => Phase::Connecting,
+            Sent::MaybeSent | Sent::Sent => Phase::Exchange,
+        };
         if !end.replay_safe {
             attempt.unsafe_open = attempt.unsafe_open.saturating_sub(1);
             attempt.flags.unsafe_sent |= end.sent != Sent::Unsent;

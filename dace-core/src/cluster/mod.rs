@@ -16,14 +16,16 @@ mod settle;
 mod snapshot;
 mod table;
 mod targets;
+mod totals;
 
 pub(crate) use admission::Proposal;
 pub(crate) use attempt::AttemptId;
-pub(crate) use call::{Action, CallMachine, Ended, Start, Verdict};
+pub(crate) use call::{Action, CallMachine, Ended, Returned, Start, Verdict};
 pub(crate) use endpoint::EndpointId;
 pub(crate) use exchange::{Begin, End, Wish};
-pub use snapshot::{EndpointSnapshot, Snapshot, Totals};
+pub use snapshot::{EndpointSnapshot, Snapshot};
 pub(crate) use targets::{Selection, Shipped};
+pub use totals::{ByClass, ByWhy, Totals};
 
 use core::task::Waker;
 
@@ -36,8 +38,8 @@ use events::Events;
 use table::Table;
 use targets::Targets;
 
-use crate::event::What;
-use crate::machine::circuit::Transition;
+use crate::event::{Control, What};
+use crate::machine::circuit::{CircuitState, Mode, Transition};
 use crate::machine::queue::{Queue, Wakes};
 use crate::machine::tokens::Tokens;
 use crate::policy::Policy;
@@ -64,6 +66,8 @@ pub(crate) struct Cluster {
     /// Calls begun so far: the last one's number.
     calls_begun: u64,
     calls_open: u32,
+    /// Attempts under way.
+    running: u32,
     closed: bool,
     closers: Vec<Waker>,
 }
@@ -87,6 +91,7 @@ impl Cluster {
             totals: Totals::default(),
             calls_begun: 0,
             calls_open: 0,
+            running: 0,
             closed: false,
             closers: Vec::new(),
         }
@@ -94,6 +99,7 @@ impl Cluster {
 
     /// The fallback takes over.
     pub(crate) fn note_fallback(&mut self, now: Instant, call: u64) {
+        self.totals.fallbacks += 1;
         self.events.push(now, call, || What::FallbackUsed);
     }
 
@@ -148,27 +154,51 @@ impl Cluster {
         self.events.try_claim()
     }
 
-    pub(crate) fn release_events(&mut self, undelivered: impl DoubleEndedIterator<Item = Event>) {
+    pub(crate) fn release_events(&mut self, undelivered: Vec<Event>) {
         self.events.release(undelivered);
     }
 
+    /// The state of a netloc's circuit. `None` if it is not known.
+    pub(crate) fn circuit_state(&self, netloc: &str) -> Option<CircuitState> {
+        Some(self.table[self.known(netloc)?].circuit.state())
+    }
+
     /// Manual control of one circuit. `false` if the netloc is not known.
-    pub(crate) fn with_circuit(
+    pub(crate) fn control(
         &mut self,
         now: Instant,
         netloc: &str,
+        control: Control,
         wakes: &mut Wakes,
-        act: impl FnOnce(&mut crate::machine::circuit::Circuit) -> Option<Transition>,
     ) -> bool {
-        let id = if netloc == self.table[self.own].netloc.as_str() {
-            Some(self.own)
-        } else {
-            self.table.find(netloc)
+        let Some(id) = self.known(netloc) else { return false };
+        let endpoint = &mut self.table[id];
+        self.events.push(now, 0, || What::Controlled { netloc: endpoint.netloc.clone(), control });
+        let circuit = &mut endpoint.circuit;
+        let transition = match control {
+            Control::ForceOpen => circuit.set_mode(Mode::ForcedOpen),
+            Control::ForceClosed => circuit.set_mode(Mode::ForcedClosed),
+            Control::MetricsOnly => circuit.set_mode(Mode::MetricsOnly),
+            Control::Automatic => circuit.set_mode(Mode::Automatic),
+            Control::Drain => circuit.set_mode(Mode::Drained),
+            Control::Reset => {
+                endpoint.load.reset(now);
+                endpoint.paused_until = Instant::EPOCH;
+                circuit.reset()
+            }
         };
-        let Some(id) = id else { return false };
-        let transition = act(&mut self.table[id].circuit);
         self.note_transition(now, 0, id, transition, wakes);
+        if control == Control::Reset {
+            self.queue.wake_all(wakes);
+        }
         true
+    }
+
+    fn known(&self, netloc: &str) -> Option<EndpointId> {
+        if netloc == self.table[self.own].netloc.as_str() {
+            return Some(self.own);
+        }
+        self.table.find(netloc)
     }
 
     /// Tells everybody whom it concerns that a circuit changed.
@@ -194,7 +224,16 @@ impl Cluster {
             netloc: endpoint.netloc.clone(),
             from,
             to,
+            reopens_in: endpoint.circuit.until().map(|until| until.since(now)),
         });
+        if endpoint.listed > 0 && from.lets_all() != to.lets_all() {
+            let left = self.targets.list.len() - self.targets.suspects;
+            let netloc = || endpoint.netloc.clone();
+            self.events.push(now, call, || match to.lets_all() {
+                true => What::Readmitted { netloc: netloc(), left },
+                false => What::Ejected { netloc: netloc(), left },
+            });
+        }
         self.queue.wake_all(wakes);
     }
 }

@@ -5,10 +5,11 @@ use core::task::Waker;
 use super::Cluster;
 use super::admission::look;
 use super::endpoint::EndpointId;
-use crate::Instant;
+use super::table::Table;
 use crate::event::What;
 use crate::machine::queue::{Left, TicketId, Wakes, Want};
 use crate::policy::Policy;
+use crate::{Instant, Netloc};
 
 impl Cluster {
     /// Gives back a permit.
@@ -136,7 +137,7 @@ impl Cluster {
             }
             Want::Connection(id) => self.table[id].holders += 1,
         }
-        self.events.push(now, call, || What::Queued);
+        self.events.push(now, call, || What::Queued { netloc: waited_for(&self.table, want) });
         self.queue.join(now, want, waker.clone())
     }
 
@@ -164,7 +165,10 @@ impl Cluster {
             }
             Want::Connection(id) => self.table[id].holders -= 1,
         }
-        self.events.push(now, call, || What::Dequeued { waited });
+        self.events.push(now, call, || {
+            let netloc = waited_for(&self.table, want);
+            What::Dequeued { netloc, waited }
+        });
     }
 
     /// A place is no longer kept for anybody.
@@ -188,5 +192,14 @@ impl Cluster {
             Want::Permit(id) => self.offer_permit(now, policy, id, wakes),
             Want::Connection(id) => self.offer_connection(now, policy, id, wakes),
         }
+    }
+}
+
+/// The netloc that somebody waits for, if it is one.
+fn waited_for(table: &Table, want: Want<EndpointId>) -> Option<Netloc> {
+    match want {
+        Want::Any => None,
+        // Who waits is among the holders; who has just left may have been the last.
+        Want::Permit(id) | Want::Connection(id) => Some(table.get(id)?.netloc.clone()),
     }
 }

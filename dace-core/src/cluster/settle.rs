@@ -3,16 +3,17 @@
 use core::time::Duration;
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use super::Cluster;
 use super::attempt::{AttemptId, Visit};
 use super::endpoint::EndpointId;
-use crate::error::Refusal;
 use crate::event::What;
 use crate::machine::balancer::PENALTY;
 use crate::machine::circuit::{Pass, Verdict};
 use crate::machine::queue::Wakes;
 use crate::policy::Policy;
+use crate::refusal::Refusal;
 use crate::{Class, Instant};
 
 /// How an attempt ended.
@@ -44,13 +45,15 @@ pub(super) struct Settled {
 
 impl Cluster {
     /// Ends an attempt: each netloc hears of it once, and its places are given back, but for those
-    /// that answers still hold.
+    /// that answers still hold. `error` is what is told of its error.
+    #[expect(clippy::too_many_arguments, reason = "one step, all of it needed")]
     pub(super) fn settle(
         &mut self,
         now: Instant,
         policy: &Policy,
         id: AttemptId,
         finish: Finish,
+        error: Option<&Arc<str>>,
         hang_after: Duration,
         wakes: &mut Wakes,
     ) -> Option<Settled> {
@@ -75,7 +78,7 @@ impl Cluster {
         for visit in attempt.visits().filter(|visit| visit.cut && cut_off) {
             visit.hear(class);
         }
-        let (call, number) = (attempt.call, attempt.number);
+        let (call, number, phase) = (attempt.call, attempt.number, attempt.flags.phase);
         // What is under way in another task counts as well.
         let unsafe_sent = attempt.flags.unsafe_sent || attempt.unsafe_open > 0;
         let charged = attempt.charged;
@@ -107,11 +110,15 @@ impl Cluster {
             self.conclude(now, policy, call, &other, softened(other.worst), late, wakes);
         }
         self.totals.count_attempt(class);
+        self.running -= 1;
         self.events.push(now, call, || What::AttemptEnded {
             attempt: number,
             netloc: self.table[charged.endpoint].netloc.clone(),
             class,
+            phase,
             took,
+            open: self.running,
+            error: error.cloned(),
         });
         if simple {
             if charged.permit {

@@ -3,18 +3,22 @@
 use core::fmt;
 use core::time::Duration;
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Cluster;
 use super::endpoint::Endpoint;
-use crate::error::Reason;
-use crate::event::Outcome;
+use super::totals::Totals;
 use crate::machine::circuit::CircuitState;
 use crate::machine::window::Counts;
-use crate::{Class, Instant, Netloc, Why};
+use crate::{Instant, Netloc};
 
-/// A dependency at one instant, taken under its lock.
+/// A dependency at one instant, taken under its lock: all of it belongs together.
+///
+/// It prints as a table. With the feature `serde` it can be serialised; times are then seconds, with a
+/// fraction.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -26,6 +30,10 @@ pub struct Snapshot {
     pub attempts: usize,
     /// Who waits in the queue.
     pub queued: usize,
+    /// Whether so few targets are eligible that circuits are ignored.
+    pub panic_mode: bool,
+    /// Whether it takes no more calls.
+    pub closed: bool,
     /// Retry tokens left, in thousandths.
     pub budget_thousandths: u64,
     /// Every netloc that is known, by name; the dependency itself first.
@@ -37,6 +45,7 @@ pub struct Snapshot {
 }
 
 /// One netloc at one instant.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct EndpointSnapshot {
@@ -45,9 +54,13 @@ pub struct EndpointSnapshot {
     /// The state of its circuit.
     pub circuit: CircuitState,
     /// When the circuit lets somebody try, if it is open.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_impls::seconds"))]
     pub reopens_in: Option<Duration>,
     /// Operations open.
     pub open: u32,
+    /// Who waits for this netloc alone. Who waits for any of a balancer's is counted in
+    /// [`Snapshot::queued`] alone.
+    pub queued: usize,
     /// Connection places taken.
     pub connections: u32,
     /// Probes of a half-open circuit under way.
@@ -57,116 +70,48 @@ pub struct EndpointSnapshot {
     /// Failures in the circuit's window.
     pub failures: u32,
     /// The peak-EWMA latency, if there is any result.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_impls::seconds"))]
     pub latency: Option<Duration>,
     /// How long the pause lasts that the server asked for.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::serde_impls::seconds"))]
     pub paused_for: Option<Duration>,
     /// Whether a balancer picks it.
     pub listed: bool,
 }
 
-/// Counts since the dependency was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Totals {
-    /// Calls that ended with what an attempt returned.
-    pub ended: u64,
-    /// Calls that ended by their deadline, or by an attempt's.
-    pub timed_out: u64,
-    /// Calls that were refused.
-    pub refused: u64,
-    /// Calls that were dropped by their callers, or by a panic.
-    pub dropped: u64,
-    /// Attempts that ended.
-    pub attempts: u64,
-    /// Attempts of class `Success` or `CallerFault`.
-    pub good: u64,
-    /// Attempts and exchanges that were refused for a limit or a pause.
-    pub rate_limited: u64,
-    /// Attempts and exchanges that were refused by a circuit.
-    pub circuit_open: u64,
-    /// Retries decided.
-    pub retries: u64,
-    /// Retries not made for want of budget.
-    pub out_of_budget: u64,
-    /// Circuits that opened.
-    pub opened: u64,
-    /// Circuits that half-opened.
-    pub half_opened: u64,
-    /// Circuits that closed again.
-    pub closed: u64,
-}
-
-impl Totals {
-    pub(super) fn count_call(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Value | Outcome::Error => self.ended += 1,
-            Outcome::Timeout => self.timed_out += 1,
-            Outcome::Refused => self.refused += 1,
-            Outcome::Dropped | Outcome::Panicked => self.dropped += 1,
-        }
-    }
-
-    pub(super) fn count_attempt(&mut self, class: Class) {
-        self.attempts += 1;
-        if matches!(class, Class::Success | Class::CallerFault) {
-            self.good += 1;
-        }
-    }
-
-    pub(super) fn count_refusal(&mut self, reason: Reason) {
-        match reason {
-            Reason::CircuitOpen => self.circuit_open += 1,
-            Reason::Full | Reason::Paused => self.rate_limited += 1,
-            Reason::NoEndpoint => {}
-        }
-    }
-
-    pub(super) fn count_suppressed(&mut self, why: Why) {
-        if why == Why::Budget {
-            self.out_of_budget += 1;
-        }
-    }
-
-    pub(super) fn count_transition(&mut self, to: CircuitState) {
-        match to {
-            CircuitState::Open => self.opened += 1,
-            CircuitState::HalfOpen => self.half_opened += 1,
-            CircuitState::Closed => self.closed += 1,
-            _ => {}
-        }
-    }
-}
-
 impl Cluster {
     pub(crate) fn snapshot(&self, now: Instant) -> Snapshot {
+        let of = |(id, endpoint)| {
+            let queued = self.queue.wants().filter(|want| want.place() == Some(id)).count();
+            EndpointSnapshot::of(now, endpoint, queued)
+        };
+        let mut others: Vec<_> = self.table.iter().filter(|(id, _)| *id != self.own).collect();
+        others.sort_by(|(_, a), (_, b)| a.netloc.cmp(&b.netloc));
         let own = &self.table[self.own];
-        let mut others: Vec<_> =
-            self.table.iter().filter(|endpoint| !core::ptr::eq(*endpoint, own)).collect();
-        others.sort_by(|a, b| a.netloc.cmp(&b.netloc));
         Snapshot {
             dependency_id: own.netloc.to_string(),
             calls: self.calls_open,
             attempts: self.attempts.len(),
             queued: self.queue.len(),
+            panic_mode: self.targets.panic,
+            closed: self.closed,
             budget_thousandths: self.tokens.available_thousandths(),
-            endpoints: core::iter::once(own)
-                .chain(others)
-                .map(|endpoint| EndpointSnapshot::of(now, endpoint))
-                .collect(),
-            totals: self.totals,
+            endpoints: core::iter::once((self.own, own)).chain(others).map(of).collect(),
+            totals: self.totals.summed(),
             events_dropped: self.events.dropped,
         }
     }
 }
 
 impl EndpointSnapshot {
-    fn of(now: Instant, endpoint: &Endpoint) -> Self {
+    fn of(now: Instant, endpoint: &Endpoint, queued: usize) -> Self {
         let Counts { successes, failures } = endpoint.circuit.counts(now);
         Self {
             netloc: endpoint.netloc.clone(),
             circuit: endpoint.circuit.state(),
             reopens_in: endpoint.circuit.until().map(|until| until.since(now)),
             open: endpoint.open,
+            queued,
             connections: endpoint.connections.used,
             probes: endpoint.circuit.probes(),
             successes,
@@ -181,30 +126,38 @@ impl EndpointSnapshot {
 /// A table, a line a netloc.
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { dependency_id, calls, queued, totals, .. } = self;
         let tokens = self.budget_thousandths as f64 / 1000.0;
+        write!(f, "{dependency_id}: {calls} calls, {queued} queued, {tokens:.1} retry tokens")?;
+        f.write_str(if self.panic_mode { ", panic mode" } else { "" })?;
+        writeln!(f, "{}", if self.closed { ", closed" } else { "" })?;
+        writeln!(f, "{totals}")?;
+        if self.events_dropped > 0 {
+            writeln!(f, "{} events dropped", self.events_dropped)?;
+        }
         writeln!(
             f,
-            "{}: {} calls, {} queued, {tokens:.1} retry tokens",
-            self.dependency_id, self.calls, self.queued
+            "{:<28} {:<13} {:>8} {:>5} {:>6} {:>6} {:>6} {:>10} {:>8}",
+            "netloc", "circuit", "again in", "open", "queued", "good", "bad", "latency", "pause"
         )?;
-        writeln!(
-            f,
-            "{:<28} {:<12} {:>5} {:>6} {:>6} {:>10}",
-            "netloc", "circuit", "open", "good", "bad", "latency"
-        )?;
+        let time = |time: Option<Duration>, millis: bool| match time {
+            Some(time) if millis => format!("{:.1} ms", time.as_secs_f64() * 1000.0),
+            Some(time) => format!("{:.1} s", time.as_secs_f64()),
+            None => String::from("-"),
+        };
         for endpoint in &self.endpoints {
-            let latency = endpoint.latency.map_or(String::from("-"), |latency| {
-                alloc::format!("{:.1} ms", latency.as_secs_f64() * 1000.0)
-            });
             writeln!(
                 f,
-                "{:<28} {:<12} {:>5} {:>6} {:>6} {:>10}",
+                "{:<28} {:<13} {:>8} {:>5} {:>6} {:>6} {:>6} {:>10} {:>8}",
                 endpoint.netloc.as_str(),
                 endpoint.circuit.name(),
+                time(endpoint.reopens_in, false),
                 endpoint.open,
+                endpoint.queued,
                 endpoint.successes,
                 endpoint.failures,
-                latency
+                time(endpoint.latency, true),
+                time(endpoint.paused_for, false),
             )?;
         }
         Ok(())

@@ -87,8 +87,8 @@ impl Table {
     }
 
     /// All entries, in no particular order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Endpoint> {
-        self.endpoints.values().map(|entry| &entry.endpoint)
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
+        self.endpoints.iter().map(|(id, entry)| (id, &entry.endpoint))
     }
 
     fn overflow(&mut self) -> EndpointId {

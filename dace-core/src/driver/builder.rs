@@ -52,7 +52,7 @@ pub struct DependencyBuilder<R: Runtime, B: HttpBackend> {
     max_netlocs: usize,
     targets: Option<Result<Vec<Target>, ConfigError>>,
     load_balancer: Option<LoadBalancer>,
-    observers: Vec<Box<dyn Observer>>,
+    observers: Result<Vec<Box<dyn Observer>>, ConfigError>,
     http: http::Settings<B::Tls>,
     runtime: core::marker::PhantomData<fn() -> R>,
 }
@@ -82,7 +82,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
             max_netlocs: 10_000,
             targets: None,
             load_balancer: None,
-            observers: Vec::new(),
+            observers: Ok(Vec::new()),
             http: http::Settings::new(),
             runtime: core::marker::PhantomData,
         }
@@ -264,7 +264,20 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
     /// Somebody who sees every event. Any number of them.
     #[must_use]
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.observers.push(Box::new(observer));
+        if let Ok(observers) = &mut self.observers {
+            observers.push(Box::new(observer));
+        }
+        self
+    }
+
+    /// An observer that could be made, or the error that [`build`](Self::build) ends with: for
+    /// extensions whose observers have settings of their own.
+    #[must_use]
+    pub fn try_observer(mut self, observer: Result<impl Observer, ConfigError>) -> Self {
+        match observer {
+            Ok(observer) => return self.observer(observer),
+            Err(error) => self.observers = self.observers.and(Err(error)),
+        }
         self
     }
 
@@ -315,6 +328,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
         self.breaker.validate()?;
         self.backoff.validate()?;
         self.budget.validate()?;
+        let observers = self.observers?;
         let (selection, balancer) = select(self.targets, self.load_balancer)?;
         let policy = Policy {
             id,
@@ -337,9 +351,10 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
             budget: self.budget,
             hint_max: self.hint_max,
             max_netlocs: self.max_netlocs,
-            observed: !self.observers.is_empty(),
+            observed: !observers.is_empty(),
+            errors_read: observers.iter().any(|observer| observer.wants_errors()),
         };
-        Ok(Prepared { policy, selection, balancer, observers: self.observers })
+        Ok(Prepared { policy, selection, balancer, observers })
     }
 }
 
@@ -352,13 +367,16 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn assemble<R: Runtime, B>(self, runtime: R, backend: B) -> Dependency<R, B> {
+    fn assemble<R: Runtime, B: HttpBackend>(self, runtime: R, backend: B) -> Dependency<R, B> {
         let Self { policy, selection, balancer, observers } = self;
         let targets = R::Lock::new(Arc::new(selection.targets().to_vec()));
         let cluster = Cluster::new(runtime.now(), &policy, selection, runtime.seed());
         let cluster = R::Lock::new(cluster);
         let shared = Shared { runtime, backend, policy, cluster, balancer, targets, observers };
-        Dependency { shared: Arc::new(shared) }
+        let shared = Arc::new(shared);
+        #[cfg(feature = "std")]
+        super::registry::enlist(&shared);
+        Dependency { shared }
     }
 }
 

@@ -48,7 +48,7 @@ impl<R: Runtime, B> Future for Close<R, B> {
                 if cluster.poll_close(now, cx.waker(), wakes) { 0 } else { cluster.calls_open() }
             });
             if left == 0 || now >= until {
-                this.shared.deliver_all();
+                this.shared.flush();
                 return Poll::Ready(left);
             }
             if this.timer.as_mut().poll_at(cx, &this.shared.runtime, until).is_pending() {

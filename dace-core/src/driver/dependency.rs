@@ -27,6 +27,22 @@ impl<R: Runtime, B: HttpBackend> Dependency<R, B> {
     pub fn builder(id: impl Into<alloc::string::String>) -> DependencyBuilder<R, B> {
         DependencyBuilder::new(id.into())
     }
+
+    /// All dependencies of this runtime and backend that are alive in the process, in the order in
+    /// which they were built. With the feature `std`.
+    ///
+    /// It keeps none alive: one is gone from here when its last handle, and the last call on it, is.
+    ///
+    /// ```
+    /// # use dace_core::{Dependency, HttpBackend, Runtime};
+    /// fn page<R: Runtime, B: HttpBackend>() -> String {
+    ///     Dependency::<R, B>::all().iter().map(|one| one.snapshot().to_string()).collect()
+    /// }
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn all() -> alloc::vec::Vec<Self> {
+        super::registry::live().map(|shared| Self { shared }).collect()
+    }
 }
 
 impl<R: Runtime, B> Dependency<R, B> {
@@ -74,13 +90,14 @@ impl<R: Runtime, B> Dependency<R, B> {
         CircuitControl::new(self.shared.clone(), netloc)
     }
 
-    /// Hands waiting events to the observers now.
+    /// Hands waiting events to the observers now, and has them send what they hold back: at most a
+    /// second of waiting for each of dace's own.
     pub fn flush(&self) {
-        self.shared.deliver_all();
+        self.shared.flush();
     }
 
-    /// Takes no more calls, waits at most `within` for those under way, and hands over all events.
-    /// The future answers how many calls were still under way then.
+    /// Takes no more calls, waits at most `within` for those under way, hands over all events and
+    /// [flushes](Self::flush) the observers. The future answers how many calls were still under way then.
     pub fn close(&self, within: Duration) -> Close<R, B> {
         Close::new(self.shared.clone(), within)
     }

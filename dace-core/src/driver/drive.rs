@@ -16,11 +16,11 @@ use pin_project::{pin_project, pinned_drop};
 
 use super::call::Call;
 use super::judge::Judge;
-use super::shared::Shared;
+use super::shared::{Shared, Spans};
 use super::timer::Timer;
 use crate::balancer::Pick;
-use crate::cluster::{Action, AttemptId, CallMachine, Ended, Proposal, Start, Verdict};
-use crate::{ConfigError, Error, Instant, Lock, Runtime};
+use crate::cluster::{Action, AttemptId, CallMachine, Ended, Proposal, Returned, Start, Verdict};
+use crate::{ConfigError, Error, Instant, Lock, Runtime, Span};
 
 #[pin_project(PinnedDrop)]
 pub(super) struct Drive<R: Runtime, B, F, Fut: Future> {
@@ -38,6 +38,8 @@ pub(super) struct Drive<R: Runtime, B, F, Fut: Future> {
     last: Option<Fut::Output>,
     pub(super) connect_timeout: Duration,
     pub(super) key: Option<Box<str>>,
+    /// What the observers put around the function's polls, from the first attempt on.
+    spans: Option<Box<Spans>>,
 }
 
 impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
@@ -55,6 +57,7 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
             look_at: Instant::EPOCH,
             last: None,
             key: None,
+            spans: None,
         }
     }
 
@@ -69,6 +72,11 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
         let now = this.shared.runtime.now();
         let call = this.machine.call();
         this.shared.section(|_, cluster, _| cluster.note_fallback(now, call));
+    }
+
+    /// Whether anybody reads the texts of errors.
+    fn is_read(&self) -> bool {
+        self.shared.policy.errors_read || self.machine.is_reported()
     }
 
     /// The part of a turn that user code runs in: if it panics, everything is given back first.
@@ -190,6 +198,9 @@ where
     fn start(mut self: Pin<&mut Self>, id: AttemptId, number: u32, deadline: Instant) {
         let mut guard = self.as_mut().guard();
         let mut this = guard.drive.as_mut().project();
+        if number == 1 {
+            *this.spans = this.shared.spans(this.machine.call());
+        }
         let connect_timeout = *this.connect_timeout;
         let call = Call { shared: this.shared.clone(), id, number, deadline, connect_timeout };
         let attempt = (this.function)(call);
@@ -204,7 +215,7 @@ where
             guard.armed = false;
             return Poll::Pending;
         };
-        let polled = attempt.poll(cx);
+        let polled = within(this.spans.as_deref(), || attempt.poll(cx));
         if polled.is_ready() {
             // What the future still holds is given back before its outcome is settled.
             this.attempt.set(None);
@@ -223,16 +234,42 @@ where
     ) -> Action {
         let mut guard = self.as_mut().guard();
         let class = judge.judge(&result);
+        let error = match &result {
+            Err(error) if guard.drive.is_read() => Some(judge.render(error)),
+            _ => None,
+        };
         guard.armed = false;
         drop(guard);
-        let failed = result.is_err();
+        let returned = Returned { class, failed: result.is_err(), error };
         let this = self.project();
         *this.last = Some(result);
         let machine = this.machine;
         this.shared.section(|policy, cluster, wakes| {
-            machine.on_returned(*now, policy, cluster, class, failed, wakes);
+            machine.on_returned(*now, policy, cluster, returned, wakes);
             machine.poll_action(*now, policy, cluster, cx.waker(), wakes)
         })
+    }
+}
+
+/// Polls inside of the spans, the first one outermost.
+#[inline]
+fn within<O>(spans: Option<&Spans>, poll: impl FnOnce() -> Poll<O>) -> Poll<O> {
+    let Some(spans) = spans else {
+        return poll();
+    };
+    let (mut poll, mut polled) = (Some(poll), Poll::Pending);
+    nest(&spans.0, &mut || {
+        if let Some(poll) = poll.take() {
+            polled = poll();
+        }
+    });
+    polled
+}
+
+fn nest(spans: &[Box<dyn Span>], poll: &mut dyn FnMut()) {
+    match spans {
+        [] => poll(),
+        [outer, inner @ ..] => outer.within(&mut || nest(inner, poll)),
     }
 }
 
@@ -244,8 +281,9 @@ fn conclude<T, E>(verdict: Verdict, last: Option<Result<T, E>>) -> Result<T, Err
             Some(Err(source)) => Err(failure(ended, source)),
             None => Err(Error::NoEndpoint { source: None }),
         },
-        Verdict::TimedOut { after, attempts } => {
-            Err(Error::Timeout { after, attempts, last: last.and_then(Result::err) })
+        Verdict::TimedOut { after, attempts, trail } => {
+            let last = last.and_then(Result::err);
+            Err(Error::Timeout { after, attempts, last, trail })
         }
         Verdict::Refused(refusal) => Err(refusal.into_error(None)),
         Verdict::Wrong(error) => Err(Error::Config(*error)),
@@ -254,12 +292,14 @@ fn conclude<T, E>(verdict: Verdict, last: Option<Result<T, E>>) -> Result<T, Err
 }
 
 fn failure<E>(ended: Ended, source: E) -> Error<E> {
-    let Ended { attempts, why, requested, retry_after, refusal, .. } = ended;
+    let Ended { attempts, why, requested, retry_after, refusal, trail, .. } = ended;
     match refusal {
         Some(refusal) => refusal.into_error(Some(source)),
-        None if requested => Error::RetryRequested { attempts, source, why },
-        None if attempts > 1 => Error::RetriesExhausted { attempts, source, why, retry_after },
-        None => Error::Operation { source, why, retry_after },
+        None if requested => Error::RetryRequested { attempts, source, why, trail },
+        None if attempts > 1 => {
+            Error::RetriesExhausted { attempts, source, why, retry_after, trail }
+        }
+        None => Error::Operation { source, why, retry_after, trail },
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
         again.options.persistent = false;
         sent = Within::new(&shared.runtime, until, shared.backend.send(again)).await;
     }
-    let end = |class, sent| End { class, sent, replay_safe, multiplexed: false };
+    let end = |class, sent| End { class, sent, answered: false, replay_safe, multiplexed: false };
     match sent {
         Err(Elapsed) if until < limits.until => {
             let kind = HttpErrorKind::AttemptOver;
@@ -111,7 +111,7 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
                 class => class,
             };
             let multiplexed = matches!(head.version(), Version::Http2 | Version::Http3);
-            exchange.answered(End { multiplexed, ..end(class, Sent::Sent) });
+            exchange.answered(End { multiplexed, answered: true, ..end(class, Sent::Sent) });
             let decoding = if decode { Decoding::of(&head) } else { Decoding::None };
             let reading = Reading::new(body, decoding, exchange, limits);
             Ok((Response::new(head, url, reading, retry_after), kept))

@@ -8,7 +8,6 @@ use core::time::Duration;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use pin_project::pin_project;
 
@@ -17,7 +16,7 @@ use super::drive::Drive;
 use super::fallback::{Fallback, NoFallback, OrElse};
 use super::judge::{ByFn, ByType, Judge};
 use super::shared::Shared;
-use crate::report::{Report, Trace};
+use crate::report::Report;
 use crate::{Class, Error, Runtime};
 
 /// A call made by [`Dependency::call`](crate::Dependency::call): adjust it, then await or spawn it.
@@ -86,7 +85,7 @@ impl<R: Runtime, B, F, Fut: Future, J, L> Execution<R, B, F, Fut, J, L> {
 
     /// Returns a [`Report`] in place of the result: what happened, attempt by attempt.
     pub fn report(mut self) -> Reported<R, B, F, Fut, J, L> {
-        self.drive.machine.trace = Some(Box::new(Trace::default()));
+        self.drive.machine.keep_report();
         Reported { execution: self }
     }
 }
@@ -98,7 +97,8 @@ where
     Fut: Future<Output = Result<T, E>>,
 {
     /// Says what this call's results mean, in place of the error's type, which then needs no
-    /// [`Classify`](crate::Classify).
+    /// [`Classify`](crate::Classify), and need not even be an error: what it shows is what logs and
+    /// reports say of it.
     pub fn classify<G>(self, classify: G) -> Execution<R, B, F, Fut, ByFn<G>, L>
     where
         G: Fn(&Result<T, E>) -> Class,
@@ -176,9 +176,10 @@ where
         let execution = this.execution.project();
         let fallback_used = *execution.falling_back;
         let drive = execution.drive.project();
-        let attempts = drive.machine.trace.take().map_or(Vec::new(), |trace| trace.attempts);
+        let events = drive.machine.take_report();
         let took = drive.shared.runtime.now().since(drive.machine.started());
-        Poll::Ready(Report { result, attempts, fallback_used, took })
+        let dependency_id = &drive.shared.policy.id;
+        Poll::Ready(Report::new(dependency_id, result, events, fallback_used, took))
     }
 }
 

@@ -1,5 +1,9 @@
 //! Who says what a result means.
 
+use alloc::sync::Arc;
+use core::fmt;
+
+use crate::render;
 use crate::{Class, Classify};
 
 /// Says what a result means. You need not name it: [`Execution::classify`](crate::Execution::classify)
@@ -7,6 +11,9 @@ use crate::{Class, Classify};
 pub trait Judge<T, E> {
     /// The class of `result`.
     fn judge(&self, result: &Result<T, E>) -> Class;
+
+    /// The error for those who read it.
+    fn render(&self, error: &E) -> Arc<str>;
 }
 
 /// The error's type says it.
@@ -24,10 +31,20 @@ impl<T, E: Classify> Judge<T, E> for ByType {
             Err(error) => error.class(),
         }
     }
+
+    /// It and its sources.
+    fn render(&self, error: &E) -> Arc<str> {
+        render::chain(error)
+    }
 }
 
-impl<T, E, F: Fn(&Result<T, E>) -> Class> Judge<T, E> for ByFn<F> {
+impl<T, E: fmt::Display, F: Fn(&Result<T, E>) -> Class> Judge<T, E> for ByFn<F> {
     fn judge(&self, result: &Result<T, E>) -> Class {
         (self.0)(result)
+    }
+
+    /// What it shows of itself: it need not be an error, and many that are none show their sources.
+    fn render(&self, error: &E) -> Arc<str> {
+        render::shown(error)
     }
 }

@@ -12,6 +12,8 @@ mod execution;
 mod fallback;
 mod judge;
 mod reading;
+#[cfg(feature = "std")]
+mod registry;
 mod request;
 mod response;
 mod shared;

@@ -7,10 +7,13 @@ use alloc::vec::Vec;
 use crate::cluster::Cluster;
 use crate::machine::queue::Wakes;
 use crate::policy::Policy;
-use crate::{Balancer, Event, Lock, Observer, Runtime, Target};
+use crate::{Balancer, Event, Lock, Observer, Runtime, Span, Target};
 
 /// Batches that the ring holds, and some more.
 const ROUNDS: usize = 32;
+
+/// What the observers put around the polls of one call's function, the outermost first.
+pub(crate) struct Spans(pub(crate) Vec<Box<dyn Span>>);
 
 pub(crate) struct Shared<R: Runtime, B> {
     pub(crate) runtime: R,
@@ -53,6 +56,18 @@ impl<R: Runtime, B> Shared<R, B> {
         out
     }
 
+    /// What the observers put around the polls of a call's function.
+    #[inline]
+    pub(crate) fn spans(&self, call: u64) -> Option<Box<Spans>> {
+        if self.observers.is_empty() {
+            return None;
+        }
+        let observers = self.observers.iter();
+        let spans: Vec<_> =
+            observers.filter_map(|observer| observer.span(&self.policy.id, call)).collect();
+        (!spans.is_empty()).then(|| Box::new(Spans(spans)))
+    }
+
     /// Hands over all events that wait. Bounded: an observer may make new ones.
     pub(crate) fn deliver_all(&self) {
         for _ in 0..ROUNDS {
@@ -62,14 +77,22 @@ impl<R: Runtime, B> Shared<R, B> {
         }
     }
 
+    /// Hands over all events, and has the observers send what they hold back.
+    pub(crate) fn flush(&self) {
+        self.deliver_all();
+        for observer in &self.observers {
+            observer.flush();
+        }
+    }
+
     /// Hands a batch of events to the observers, in order. `false` if there is none, or somebody
     /// does already.
     pub(crate) fn deliver(&self) -> bool {
-        let Some(batch) = self.cluster.with(Cluster::claim_events) else {
+        let Some(events) = self.cluster.with(Cluster::claim_events) else {
             return false;
         };
-        let mut delivery = Delivery { shared: self, events: batch.into_iter() };
-        for event in delivery.events.by_ref() {
+        let mut delivery = Delivery { shared: self, events };
+        while let Some(event) = delivery.events.pop() {
             for observer in &self.observers {
                 observer.on_event(&self.policy.id, &event);
             }
@@ -81,7 +104,7 @@ impl<R: Runtime, B> Shared<R, B> {
 /// Ends the delivery, also when an observer panics: then the rest waits for somebody else.
 struct Delivery<'a, R: Runtime, B> {
     shared: &'a Shared<R, B>,
-    events: alloc::vec::IntoIter<Event>,
+    events: Vec<Event>,
 }
 
 impl<R: Runtime, B> Drop for Delivery<'_, R, B> {

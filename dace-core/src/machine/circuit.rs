@@ -141,6 +141,8 @@ pub enum CircuitState {
     ForcedClosed,
     /// Everybody passes, by hand; results are counted.
     MetricsOnly,
+    /// Nobody passes, by hand: the server is to be taken away.
+    Drained,
 }
 
 impl CircuitState {
@@ -158,7 +160,13 @@ impl CircuitState {
             Self::ForcedOpen => "forced open",
             Self::ForcedClosed => "forced closed",
             Self::MetricsOnly => "metrics only",
+            Self::Drained => "drained",
         }
+    }
+
+    /// Whether somebody decided it by hand.
+    pub const fn is_manual(self) -> bool {
+        !matches!(self, Self::Closed | Self::Open | Self::HalfOpen)
     }
 }
 
@@ -174,6 +182,8 @@ pub enum Mode {
     ForcedClosed,
     /// Everybody passes, and results are counted.
     MetricsOnly,
+    /// Nobody passes, and the server does not count as one that could be had.
+    Drained,
 }
 
 /// A circuit breaker.
@@ -271,7 +281,7 @@ impl Circuit {
     #[inline]
     pub fn check(&self, now: Instant, rules: &CircuitRules) -> Result<(), Again> {
         match (self.mode, &self.state) {
-            (Mode::ForcedOpen, _) => Err(Again::Never),
+            (Mode::ForcedOpen | Mode::Drained, _) => Err(Again::Never),
             (Mode::ForcedClosed | Mode::MetricsOnly, _) => Ok(()),
             _ if rules.is_off() => Ok(()),
             (Mode::Automatic, State::Closed { .. }) => Ok(()),
@@ -348,6 +358,15 @@ impl Circuit {
     pub fn set_mode(&mut self, mode: Mode) -> Option<Transition> {
         let from = self.state();
         self.mode = mode;
+        self.forget(from)
+    }
+
+    /// Closed, and nothing known, whoever decides: a mode that was set by hand stays.
+    pub fn reset(&mut self) -> Option<Transition> {
+        self.forget(self.state())
+    }
+
+    fn forget(&mut self, from: CircuitState) -> Option<Transition> {
         self.reopenings = 0;
         self.state = State::closed();
         self.generation = self.generation.wrapping_add(1);
@@ -361,6 +380,7 @@ impl Circuit {
             (Mode::ForcedOpen, _) => CircuitState::ForcedOpen,
             (Mode::ForcedClosed, _) => CircuitState::ForcedClosed,
             (Mode::MetricsOnly, _) => CircuitState::MetricsOnly,
+            (Mode::Drained, _) => CircuitState::Drained,
             (Mode::Automatic, State::Closed { .. }) => CircuitState::Closed,
             (Mode::Automatic, State::Open { .. }) => CircuitState::Open,
             (Mode::Automatic, State::HalfOpen { .. }) => CircuitState::HalfOpen,

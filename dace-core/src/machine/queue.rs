@@ -96,6 +96,16 @@ pub enum Want<P> {
     Connection(P),
 }
 
+impl<P> Want<P> {
+    /// The place, if it is a certain one.
+    pub fn place(self) -> Option<P> {
+        match self {
+            Self::Any => None,
+            Self::Permit(place) | Self::Connection(place) => Some(place),
+        }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum State<P> {
     Waiting,
@@ -137,6 +147,11 @@ impl<P: Copy + PartialEq> Queue<P> {
     /// What the waiter waits for.
     pub fn want(&self, id: TicketId) -> Option<Want<P>> {
         self.tickets.get(id).map(|ticket| ticket.want)
+    }
+
+    /// What they all wait for, in no particular order.
+    pub fn wants(&self) -> impl Iterator<Item = Want<P>> {
+        self.tickets.values().map(|ticket| ticket.want)
     }
 
     /// A new waiter, behind all others.

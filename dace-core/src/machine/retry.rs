@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::tokens::Tokens;
 use crate::policy::Policy;
-use crate::{Class, Instant, Why};
+use crate::{Class, Instant, WaitCause, Why};
 
 /// The shortest time that an attempt can be useful in: no retry begins later than this before the
 /// deadline.
@@ -46,6 +46,8 @@ pub(crate) enum Outlook {
 pub(crate) struct Retry {
     /// When it begins.
     pub(crate) at: Instant,
+    /// What it waits for until then.
+    pub(crate) cause: WaitCause,
     /// Whether it took a token of the budget.
     pub(crate) token: bool,
 }
@@ -72,11 +74,11 @@ pub(crate) fn decide(
         return Err(Why::Budget);
     }
     let ordinary = now.after(policy.backoff.wait(failed.attempts - 1, rng));
-    let (at, late) = match outlook {
+    let (at, late, cause) = match outlook {
         Outlook::Nobody => return Err(Why::NoEndpoint),
-        Outlook::Open => (ordinary, Why::Deadline),
-        Outlook::Circuit(at) => (ordinary.max(at), Why::NoEndpoint),
-        Outlook::Pause(at) => (ordinary.max(at), Why::Hint),
+        Outlook::Open => (ordinary, Why::Deadline, WaitCause::Backoff),
+        Outlook::Circuit(at) => (ordinary.max(at), Why::NoEndpoint, WaitCause::Circuit),
+        Outlook::Pause(at) => (ordinary.max(at), Why::Hint, WaitCause::Pause),
     };
     let asked = match failed.class {
         Class::Throttled(Some(hint)) => hint,
@@ -88,7 +90,8 @@ pub(crate) fn decide(
     if at.after(SHORTEST_ATTEMPT) >= failed.deadline {
         return Err(if at > ordinary { late } else { Why::Deadline });
     }
-    Ok(Retry { at, token: !free && tokens.try_take() })
+    let cause = if at > ordinary { cause } else { WaitCause::Backoff };
+    Ok(Retry { at, cause, token: !free && tokens.try_take() })
 }
 
 fn check_class(policy: &Policy, failed: &Failed) -> Result<(), Why> {

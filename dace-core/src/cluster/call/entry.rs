@@ -8,11 +8,11 @@ use super::{Action, CallMachine, Ended, State, Verdict};
 use crate::cluster::Cluster;
 use crate::cluster::admission::{Admit, Ask, Grant, Proposal};
 use crate::cluster::attempt::Attempt;
-use crate::error::{Reason, Refusal};
 use crate::event::What;
 use crate::machine::queue::{TicketId, Wakes};
 use crate::machine::retry::SHORTEST_ATTEMPT;
 use crate::policy::Policy;
+use crate::refusal::{Reason, Refusal};
 use crate::{Class, Instant, Why};
 
 /// How often a user's balancer is asked for one attempt.
@@ -133,13 +133,12 @@ impl CallMachine {
             attempt.target = shared.then(|| Box::new(target));
         }
         let id = cluster.attempts.insert(attempt);
+        cluster.running += 1;
         cluster.events.push(now, self.call, || What::AttemptStarted {
             attempt: number,
             netloc: cluster.table[grant.endpoint].netloc.clone(),
+            open: cluster.running,
         });
-        if let Some(trace) = &mut self.trace {
-            trace.begin(now);
-        }
         self.state = State::Running { id, deadline };
         Action::Attempt { id, number, deadline }
     }
@@ -166,7 +165,7 @@ impl CallMachine {
         let verdict = if self.attempts == 0 {
             Verdict::Refused(Box::new(refusal))
         } else if self.last.timed_out {
-            self.timed_out(policy.attempt_timeout)
+            self.timed_out(now, cluster, policy.attempt_timeout)
         } else {
             Verdict::Ended(Ended {
                 attempts: self.attempts,
@@ -175,6 +174,7 @@ impl CallMachine {
                 requested: false,
                 retry_after: refusal.retry_after,
                 refusal: None,
+                trail: self.trail(now, cluster),
             })
         };
         self.finish(now, cluster, verdict, wakes)

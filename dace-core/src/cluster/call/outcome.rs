@@ -24,17 +24,17 @@ impl CallMachine {
             return;
         };
         let hang_after = Duration::from_nanos(self.hang_after);
-        let Some(settled) = cluster.settle(now, policy, id, finish, hang_after, wakes) else {
-            return;
+        let error = match finish {
+            Finish::Returned { failed: true, .. } => self.error(),
+            _ => None,
         };
-        if let Some(trace) = &mut self.trace {
-            let netloc = cluster.table[settled.endpoint].netloc.clone();
-            trace.end(now, self.started, self.attempts, netloc, settled.class);
-        }
+        let settled = cluster.settle(now, policy, id, finish, error, hang_after, wakes);
+        let Some(settled) = settled else { return };
         if !matches!(finish, Finish::Returned { .. }) {
             self.failed = true;
         }
-        self.last = Last { timed_out: finish == Finish::TimedOut, class: settled.class };
+        let timed_out = finish == Finish::TimedOut;
+        self.last = Last { timed_out, class: settled.class, endpoint: settled.endpoint };
         self.state = match finish {
             Finish::Returned { failed, .. } => {
                 self.failed = failed;
@@ -45,10 +45,10 @@ impl CallMachine {
             }
             Finish::TimedOut => match self.decide(now, policy, cluster, &settled) {
                 Ok(until) => State::Waiting { until },
-                Err(_) => State::Ended(self.timed_out(policy.attempt_timeout)),
+                Err(_) => State::Ended(self.timed_out(now, cluster, policy.attempt_timeout)),
             },
             Finish::DeadlinePassed => {
-                State::Ended(self.timed_out(self.deadline.since(self.started)))
+                State::Ended(self.timed_out(now, cluster, self.deadline.since(self.started)))
             }
             Finish::Dropped | Finish::Panicked => State::Done,
         };
@@ -87,6 +87,7 @@ impl CallMachine {
             requested: settled.class == Class::RetryRequested,
             retry_after: refusal.as_ref().map_or(hint, |refusal| refusal.retry_after),
             refusal,
+            trail: if failed { self.trail(now, cluster) } else { None },
         }))
     }
 
@@ -115,11 +116,12 @@ impl CallMachine {
         };
         let Cluster { rng, tokens, .. } = cluster;
         match retry::decide(now, policy, rng, tokens, &failed, outlook) {
-            Ok(Retry { at, token }) => {
+            Ok(Retry { at, cause, token }) => {
                 self.free_used |= settled.class == Class::Refused && !token;
                 self.token_held = token;
                 cluster.totals.retries += 1;
-                cluster.events.push(now, self.call, || What::RetryDecided { wait: at.since(now) });
+                let wait = at.since(now);
+                cluster.events.push(now, self.call, || What::RetryDecided { wait, cause });
                 Ok(at)
             }
             Err(why) => {

@@ -58,6 +58,11 @@ impl Load {
         self.ramped = now.after(RAMP);
     }
 
+    /// Forgets all results, at `now`.
+    pub fn reset(&mut self, now: Instant) {
+        *self = Self { quiet_since: now, ..Self::new() };
+    }
+
     /// An operation began; `open` were open before.
     pub fn on_start(&mut self, now: Instant, open: u32) {
         if open == 0 {

@@ -74,7 +74,7 @@ impl Bench {
 
 #[test]
 fn every_state_answers_every_verdict() {
-    use CircuitState::{Closed, ForcedClosed, ForcedOpen, HalfOpen, MetricsOnly, Open};
+    use CircuitState::{Closed, Drained, ForcedClosed, ForcedOpen, HalfOpen, MetricsOnly, Open};
     use Verdict::{Failure, Neutral, Success, Throttled};
     // From, with one failure short of the trip and one success short of closing.
     for (from, verdict, to) in [
@@ -102,6 +102,10 @@ fn every_state_answers_every_verdict() {
         (MetricsOnly, Failure, MetricsOnly),
         (MetricsOnly, Throttled, MetricsOnly),
         (MetricsOnly, Neutral, MetricsOnly),
+        (Drained, Success, Drained),
+        (Drained, Failure, Drained),
+        (Drained, Throttled, Drained),
+        (Drained, Neutral, Drained),
     ] {
         let mut bench = Bench::small();
         let mut now = at(0);
@@ -121,10 +125,11 @@ fn every_state_answers_every_verdict() {
                 let _ = bench.result(now, first, Success);
                 bench.pass(now)
             }
-            ForcedOpen | ForcedClosed | MetricsOnly => {
+            ForcedOpen | ForcedClosed | MetricsOnly | Drained => {
                 let mode = match from {
                     ForcedOpen => Mode::ForcedOpen,
                     ForcedClosed => Mode::ForcedClosed,
+                    Drained => Mode::Drained,
                     _ => Mode::MetricsOnly,
                 };
                 let _ = bench.circuit.set_mode(mode);

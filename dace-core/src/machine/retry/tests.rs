@@ -38,6 +38,7 @@ fn policy() -> Policy {
         hint_max: secs(30),
         max_netlocs: 100,
         observed: false,
+        errors_read: false,
     }
 }
 

@@ -1,0 +1,176 @@
+//! What it costs to be seen: a call around a future that is ready at once, with each kind of observer,
+//! beside the same numbers told by hand.
+//!
+//! ```text
+//! cargo bench --all-features --bench observers                # some 10 s, a Markdown table
+//! cargo bench --all-features --bench observers -- --quick
+//! ```
+//!
+//! Everything is on, as in `call_overhead`. All subjects take turns in short samples, so that whatever
+//! else the machine does hits them alike. The last rows are what a user would write without dace's
+//! sink: the same five lines for each call (two counters, two timers, a gauge), by `cadence`. Lines go
+//! to a port on loopback that nobody reads. Allocations are counted on the calling thread.
+
+use std::future::{Future as _, Ready, ready};
+use std::net::UdpSocket;
+use std::pin::pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use cadence::{
+    BufferedUdpMetricSink, Counted as _, Gauged as _, MetricSink, QueuingMetricSink, StatsdClient,
+    Timed as _,
+};
+use dace::{
+    Dependency, DependencyBuilder, Event, HttpError, Instant, Logs, Metrics, NoHttp, Runtime,
+    Statsd, StatsdExt as _,
+};
+
+/// Calls in one sample: few enough for the default queue to hold what they tell.
+const CALLS: u64 = 2_000;
+
+#[expect(clippy::disallowed_methods, reason = "a bench has to look at a clock")]
+fn clock() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+struct Clock(std::time::Instant);
+
+impl Runtime for Clock {
+    type Lock<T: Send + 'static> = Mutex<T>;
+    type Sleep = Ready<()>;
+
+    fn now(&self) -> Instant {
+        let since = clock().duration_since(self.0);
+        Instant::from_nanos(since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos()))
+    }
+
+    fn sleep_until(&self, _: Instant) -> Ready<()> {
+        unreachable!("nothing waits here")
+    }
+
+    fn seed(&self) -> u64 {
+        7
+    }
+}
+
+type Builder = DependencyBuilder<Clock, NoHttp>;
+
+fn dependency(set: impl FnOnce(Builder) -> Builder) -> Dependency<Clock, NoHttp> {
+    let builder = Dependency::builder("servers")
+        .targets(["http://a:80", "http://b:80", "http://c:80"])
+        .attempt_timeout(Duration::from_secs(1))
+        .max_open_per_netloc(1 << 20);
+    set(builder).build_with(Clock(clock()), NoHttp).expect("the settings are right")
+}
+
+fn call(dependency: &Dependency<Clock, NoHttp>) {
+    let call = pin!(dependency.call(|_| ready(Ok::<_, HttpError>(()))));
+    match call.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(())) => {}
+        _ => unreachable!("it succeeds at once"),
+    }
+}
+
+struct Subject {
+    name: &'static str,
+    call: Box<dyn Fn()>,
+    /// Nanoseconds a call, a sample each.
+    samples: Vec<f64>,
+}
+
+impl Subject {
+    fn seen(name: &'static str, set: impl FnOnce(Builder) -> Builder) -> Self {
+        let dependency = dependency(set);
+        Self { name, call: Box::new(move || call(&dependency)), samples: Vec::new() }
+    }
+
+    /// The same lines, sent by hand.
+    fn by_hand(
+        name: &'static str,
+        sink: impl MetricSink + Send + Sync + std::panic::RefUnwindSafe + 'static,
+    ) -> Self {
+        let (dependency, client) = (dependency(|b| b), StatsdClient::from_sink("dace", sink));
+        let told = move || {
+            let begin = clock();
+            call(&dependency);
+            let took = begin.elapsed();
+            // Who counts does not look at the errors of the sink.
+            let _ = client.count("servers.attempt.success", 1);
+            let _ = client.time("servers.attempt", took);
+            let _ = client.count("servers.call.success", 1);
+            let _ = client.time("servers.call", took);
+            let _ = client.gauge("servers.open", 0u64);
+        };
+        Self { name, call: Box::new(told), samples: Vec::new() }
+    }
+
+    fn sample(&mut self) {
+        let begin = clock();
+        for _ in 0..CALLS {
+            (self.call)();
+        }
+        self.samples.push(begin.elapsed().as_nanos() as f64 / CALLS as f64);
+    }
+
+    fn median(&self) -> f64 {
+        let mut samples = self.samples.clone();
+        samples.sort_by(f64::total_cmp);
+        samples[samples.len() / 2]
+    }
+
+    fn least(&self) -> f64 {
+        self.samples.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+}
+
+fn main() {
+    let has = |name: &str| std::env::args().any(|argument| argument == name);
+    let rounds = match () {
+        () if !has("--bench") => 1,
+        () if has("--quick") => 51,
+        () => 501,
+    };
+    let unread = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let server = unread.local_addr().expect("an address");
+    let udp = || {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        BufferedUdpMetricSink::with_capacity(server, socket, 1_432).expect("an address")
+    };
+    let mut subjects = [
+        Subject::seen("no observer", |builder| builder),
+        Subject::seen("an observer that does nothing", |builder| {
+            builder.observer(|_: &str, _: &Event| {})
+        }),
+        Subject::seen("statsd", |builder| builder.statsd(server)),
+        Subject::seen("statsd, with tags", |builder| {
+            builder.statsd(Statsd::to(server.to_string()).tags(true))
+        }),
+        Subject::seen("metrics, without a recorder", |builder| builder.observer(Metrics::new())),
+        Subject::seen("logs, without a subscriber", |builder| builder.observer(Logs::new())),
+        Subject::by_hand("cadence by hand, queued", QueuingMetricSink::from(udp())),
+        Subject::by_hand("cadence by hand, at once", udp()),
+    ];
+    for _ in 0..rounds {
+        for subject in &mut subjects {
+            subject.sample();
+        }
+    }
+    let none = subjects[0].median();
+    println!("| observer | ns a call | more than none | least | allocations a call |");
+    println!("|---|---|---|---|---|");
+    for subject in &subjects {
+        let allocations = allocation_counter::measure(|| {
+            for _ in 0..CALLS {
+                (subject.call)();
+            }
+        });
+        let (name, median, least) = (subject.name, subject.median(), subject.least());
+        println!(
+            "| {name} | {median:.0} | {:+.0} | {least:.0} | {:.2} |",
+            median - none,
+            allocations.count_total as f64 / CALLS as f64
+        );
+    }
+}

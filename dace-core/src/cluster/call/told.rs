@@ -1,0 +1,93 @@
+//! What a call tells of itself: to observers, in its report, and in its error.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::{CallMachine, Ended, Verdict};
+use crate::cluster::Cluster;
+use crate::error::Trail;
+use crate::event::{Outcome, What};
+use crate::refusal::Refusal;
+use crate::{Event, Instant};
+
+/// What of a call somebody wants to read.
+#[derive(Debug, Default)]
+pub(super) struct Text {
+    /// The last attempt's error.
+    error: Option<Arc<str>>,
+    /// What happened in the call, if it is reported: all of it once it is over.
+    events: Option<Vec<Event>>,
+}
+
+impl CallMachine {
+    /// What happens in the call is kept for its report.
+    pub(crate) fn keep_report(&mut self) {
+        self.text.get_or_insert_default().events = Some(Vec::new());
+    }
+
+    pub(crate) fn is_reported(&self) -> bool {
+        self.text.as_ref().is_some_and(|text| text.events.is_some())
+    }
+
+    /// What happened in the call, once it is over.
+    pub(crate) fn take_report(&mut self) -> Vec<Event> {
+        self.text.take().and_then(|text| text.events).unwrap_or_default()
+    }
+
+    /// The text of the last attempt's error, if it is read; `None` of a value.
+    #[inline]
+    pub(super) fn note_error(&mut self, error: Option<Arc<str>>) {
+        if error.is_some() || self.text.is_some() {
+            self.text.get_or_insert_default().error = error;
+        }
+    }
+
+    /// The text of the last error, if it is read.
+    pub(super) fn error(&self) -> Option<&Arc<str>> {
+        self.text.as_ref()?.error.as_ref()
+    }
+
+    /// Where the last attempt failed, for the error.
+    pub(super) fn trail(&self, now: Instant, cluster: &Cluster) -> Option<Box<Trail>> {
+        let netloc = cluster.table.get(self.last.endpoint)?.netloc.clone();
+        let (class, took) = (self.last.class, now.since(self.started));
+        Some(Box::new(Trail { netloc, class, took }))
+    }
+
+    /// The call is over. `verdict` is how, if its caller waited for that.
+    #[cold]
+    pub(super) fn tell_end(
+        &mut self,
+        now: Instant,
+        cluster: &mut Cluster,
+        outcome: Outcome,
+        verdict: Option<&Verdict>,
+    ) {
+        let (why, refusal): (_, Option<&Refusal>) = match verdict {
+            Some(Verdict::Ended(Ended { value: false, why, refusal, .. })) => {
+                (Some(*why).filter(|_| refusal.is_none()), refusal.as_deref())
+            }
+            Some(Verdict::Refused(refusal)) => (None, Some(refusal)),
+            _ => (None, None),
+        };
+        let failed = || cluster.table.get(self.last.endpoint).map(|last| last.netloc.clone());
+        let what = What::CallEnded {
+            outcome,
+            took: now.since(self.started),
+            attempts: self.attempts,
+            why,
+            reason: refusal.map(|refusal| refusal.reason),
+            netloc: match refusal {
+                Some(refusal) => Some(refusal.netloc.clone()),
+                None if outcome == Outcome::Value => None,
+                None => failed(),
+            },
+            error: self.text.as_mut().and_then(|text| text.error.take()),
+        };
+        cluster.events.push(now, self.call, || what);
+        if let Some(Some(events)) = self.text.as_mut().map(|text| &mut text.events) {
+            *events = cluster.events.untap(self.call);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What was counted since a dependency was made.
+
+use core::fmt;
+
+use crate::event::Outcome;
+use crate::machine::circuit::CircuitState;
+use crate::refusal::Reason;
+use crate::{Class, Why};
+
+/// Counts since the dependency was made.
+///
+/// They are kept under the lock, so they miss nothing, and agree with each other: what sinks of events
+/// count may lack what the ring dropped ([`Snapshot::events_dropped`](crate::Snapshot)).
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Calls that ended with a value.
+    pub succeeded: u64,
+    /// Calls that ended with the error of an attempt.
+    pub failed: u64,
+    /// Calls that ended by their deadline, or by an attempt's.
+    pub timed_out: u64,
+    /// Calls that were refused.
+    pub refused: u64,
+    /// Calls that were dropped by their callers, or by a panic.
+    pub dropped: u64,
+    /// Calls whose fallback was used. They count above as well, as what they ended with before it.
+    pub fallbacks: u64,
+    /// Attempts that ended.
+    pub attempts: u64,
+    /// Attempts of class `Success` or `CallerFault`.
+    pub good: u64,
+    /// Attempts that ended, by class.
+    pub classes: ByClass,
+    /// Attempts and exchanges that were refused for a limit or a pause.
+    pub rate_limited: u64,
+    /// Attempts and exchanges that were refused by a circuit.
+    pub circuit_open: u64,
+    /// Retries decided.
+    pub retries: u64,
+    /// Failed attempts that no retry followed, by the reason.
+    pub suppressed: ByWhy,
+    /// Circuits that opened.
+    pub opened: u64,
+    /// Circuits that half-opened.
+    pub half_opened: u64,
+    /// Circuits that closed again.
+    pub closed: u64,
+}
+
+impl Totals {
+    pub(super) fn count_call(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Value => self.succeeded += 1,
+            Outcome::Error => self.failed += 1,
+            Outcome::Timeout => self.timed_out += 1,
+            Outcome::Refused => self.refused += 1,
+            Outcome::Dropped | Outcome::Panicked => self.dropped += 1,
+        }
+    }
+
+    pub(super) fn count_attempt(&mut self, class: Class) {
+        self.classes.0[class.index()] += 1;
+    }
+
+    /// With the sums, which are counted only when somebody looks.
+    pub(super) fn summed(mut self) -> Self {
+        self.attempts = self.classes.0.iter().sum();
+        self.good = self.classes.of(Class::Success) + self.classes.of(Class::CallerFault);
+        self
+    }
+
+    pub(super) fn count_refusal(&mut self, reason: Reason) {
+        match reason {
+            Reason::CircuitOpen => self.circuit_open += 1,
+            Reason::Full | Reason::Paused => self.rate_limited += 1,
+            Reason::NoEndpoint => {}
+        }
+    }
+
+    pub(super) fn count_suppressed(&mut self, why: Why) {
+        self.suppressed.0[why.index()] += 1;
+    }
+
+    pub(super) fn count_transition(&mut self, to: CircuitState) {
+        match to {
+            CircuitState::Open => self.opened += 1,
+            CircuitState::HalfOpen => self.half_opened += 1,
+            CircuitState::Closed => self.closed += 1,
+            _ => {}
+        }
+    }
+}
+
+/// Two lines: calls, then attempts.
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { succeeded, failed, timed_out, refused, dropped, fallbacks, .. } = self;
+        write!(
+            f,
+            "calls so far: {succeeded} succeeded, {failed} failed, {timed_out} timed out, \
+             {refused} refused, {dropped} dropped; {fallbacks} fallbacks\nattempts so far:"
+        )?;
+        for (name, count) in self.classes.iter().filter(|(_, count)| *count > 0) {
+            write!(f, " {count} {name},")?;
+        }
+        write!(f, " {} retries", self.retries)
+    }
+}
+
+/// A count for each [`Class`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByClass([u64; Class::NAMES.len()]);
+
+impl ByClass {
+    /// The count of a class; of all throttles, whatever their hints.
+    pub fn of(&self, class: Class) -> u64 {
+        self.0[class.index()]
+    }
+
+    /// Every class by its name, and its count.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Class::NAMES.into_iter().zip(self.0)
+    }
+}
+
+/// A count for each [`Why`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByWhy([u64; Why::NAMES.len()]);
+
+impl ByWhy {
+    /// The count of a reason.
+    pub fn of(&self, why: Why) -> u64 {
+        self.0[why.index()]
+    }
+
+    /// Every reason by its name, and its count.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Why::NAMES.into_iter().zip(self.0)
+    }
+}

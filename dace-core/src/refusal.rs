@@ -1,0 +1,77 @@
+//! What dace itself refuses, and why.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::{Error, Netloc};
+
+/// Why dace let nothing through: what was refused, by whom, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub(crate) reason: Reason,
+    pub(crate) netloc: Netloc,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// What refused it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The circuit is open, or half-open with its probes under way.
+    CircuitOpen,
+    /// The server asked for a pause.
+    Paused,
+    /// `max_open_per_netloc` operations are open, and the queue has no room.
+    Full,
+    /// There is no endpoint.
+    NoEndpoint,
+}
+
+impl Reason {
+    /// The name used in events and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CircuitOpen => "circuit_open",
+            Self::Paused => "paused",
+            Self::Full => "full",
+            Self::NoEndpoint => "no_endpoint",
+        }
+    }
+}
+
+impl Refusal {
+    /// What refused it.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Whose limit or circuit it was.
+    pub fn netloc(&self) -> &Netloc {
+        &self.netloc
+    }
+
+    /// When it could be let in, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    pub(crate) fn into_error<E>(self, source: Option<E>) -> Error<E> {
+        let Self { reason, netloc, retry_after } = self;
+        match reason {
+            Reason::CircuitOpen => Error::CircuitOpen { netloc, retry_after, source },
+            Reason::Paused | Reason::Full => Error::RateLimited { netloc, retry_after, source },
+            Reason::NoEndpoint => Error::NoEndpoint { source },
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason {
+            Reason::CircuitOpen => write!(f, "the circuit of {} is open", self.netloc),
+            Reason::Paused => write!(f, "{} asked for a pause", self.netloc),
+            Reason::Full => write!(f, "{} has no free place", self.netloc),
+            Reason::NoEndpoint => f.write_str("no endpoint to call"),
+        }
+    }
+}

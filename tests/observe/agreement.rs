@@ -1,0 +1,220 @@
+//! One run, seen five ways: logs, statsd, metrics, reports and snapshot agree number for number.
+
+use std::collections::BTreeMap;
+
+use dace::{Breaker, Event, Logs, Metrics, Snapshot, Statsd, StatsdExt as _, What};
+use dace_sim::Sim;
+
+use crate::support::{Lines, Seen, dependency, get, ms, recorded, secs, values};
+
+struct Run {
+    snapshot: Snapshot,
+    lines: Lines,
+    page: String,
+    log: Vec<String>,
+    /// Everything that was decided.
+    events: Vec<Event>,
+    /// What the reports say was decided, of all calls but those that were dropped.
+    reports: Vec<Vec<Event>>,
+}
+
+/// Half a minute of calls to three servers that fail, hang, ask for pauses and go away; a short queue,
+/// a small budget, a fallback for every second call, and callers that give up.
+fn run() -> Run {
+    let sim = Sim::new(11);
+    for (target, share) in [("http://a:80", 0.1), ("http://b:80", 0.4), ("http://c:80", 0.0)] {
+        sim.server(target).latency(ms(20)).jitter(ms(20)).failing(share, 503);
+    }
+    sim.server("http://c:80").down(secs(3)..secs(15)).hangs(secs(20)..secs(22));
+    let (lines, seen) = (Lines::default(), Seen::default());
+    let ((snapshot, reports, page), log) = recorded(|page| {
+        let all = dependency(&sim, |builder| {
+            builder
+                .targets(["http://a:80", "http://b:80", "http://c:80"])
+                .max_open_per_netloc(3)
+                .queue(4)
+                .attempt_timeout(ms(300))
+                .timeout(secs(1))
+                .breaker(Breaker::new().consecutive_failures(3))
+                .circuit_reset_timeout(secs(1))
+                .budget(dace::Budget::new().banked(20))
+                .observer(seen.clone())
+                .observer(Logs::new())
+                .observer(Metrics::new())
+                .statsd(Statsd::sink(lines.clone()))
+        });
+        let reports = sim.run(async {
+            let mut calls = Vec::new();
+            for number in 0..3_000u32 {
+                let all = all.clone();
+                calls.push(sim.spawn(async move {
+                    match number % 10 {
+                        // Too short for anybody.
+                        0 => {
+                            let call = all.call(|call| get(call, "/")).timeout(ms(10)).report();
+                            Some(call.await.decisions)
+                        }
+                        // Given up at its first wait.
+                        1 => {
+                            let call = all.call(|call| get(call, "/")).report();
+                            let report = futures_util::FutureExt::now_or_never(call);
+                            report.map(|report| report.decisions)
+                        }
+                        n if n % 2 == 0 => {
+                            let call = all.call(|call| get(call, "/"));
+                            let call = call.fallback(|_| async { Ok(String::from("x")) });
+                            Some(call.report().await.decisions)
+                        }
+                        _ => Some(all.call(|call| get(call, "/")).report().await.decisions),
+                    }
+                }));
+                sim.sleep(ms(10)).await;
+            }
+            let reports: Vec<_> = futures_util::future::join_all(calls).await;
+            assert_eq!(all.close(secs(10)).await, 0);
+            reports.into_iter().flatten().collect()
+        });
+        (all.snapshot(), reports, page.render())
+    });
+    let events = seen.0.lock().unwrap().clone();
+    Run { snapshot, lines, page, log, events, reports }
+}
+
+#[test]
+fn logs_statsd_metrics_reports_and_snapshot_agree_number_for_number() {
+    let Run { snapshot, lines, page, log, events, reports } = run();
+    assert_eq!(snapshot.events_dropped, 0);
+    let totals = snapshot.totals;
+    // By the names of statsd.
+    let mut truth = BTreeMap::new();
+    let mut tell = |name: String, count: u64| {
+        if count > 0 {
+            truth.insert(name, count);
+        }
+    };
+    tell("call.success".into(), totals.succeeded);
+    tell("call.error".into(), totals.failed + totals.timed_out + totals.refused);
+    tell("call.dropped".into(), totals.dropped);
+    tell("call.fallback".into(), totals.fallbacks);
+    for (class, count) in totals.classes.iter() {
+        tell(format!("attempt.{class}"), count);
+    }
+    tell("retry".into(), totals.retries);
+    for (why, count) in totals.suppressed.iter() {
+        tell(format!("retry.suppressed.{why}"), count);
+    }
+    tell("rejected.rate_limited".into(), totals.rate_limited);
+    tell("rejected.circuit_open".into(), totals.circuit_open);
+    tell("circuit.opened".into(), totals.opened);
+    tell("circuit.half_open".into(), totals.half_opened);
+    tell("circuit.closed".into(), totals.closed);
+    assert!(truth.len() >= 13, "the run shows too little: {truth:#?}");
+    assert_eq!(totals.attempts, totals.classes.iter().map(|(_, count)| count).sum::<u64>());
+
+    // statsd
+    let mut sums = lines.sums();
+    let mut told = |name: &str| sums.remove(&format!("dace.test.{name}")).unwrap_or(0.0) as u64;
+    for (name, count) in &truth {
+        assert_eq!(told(name), *count, "statsd: {name}");
+    }
+    let calls =
+        totals.succeeded + totals.failed + totals.timed_out + totals.refused + totals.dropped;
+    assert_eq!((told("call"), told("attempt")), (calls, totals.attempts));
+    let queued = told("queue");
+    assert!(queued > 0 && told("open") > 0);
+    assert!(sums.is_empty(), "statsd knows more: {sums:?}");
+    assert_eq!(
+        lines.all().iter().rfind(|line| line.ends_with("|g")).unwrap(),
+        "dace.test.open:0|g"
+    );
+
+    // metrics
+    let by = |label| values(&page, label);
+    let outcomes = by("outcome");
+    for (outcome, count) in [
+        ("value", totals.succeeded),
+        ("error", totals.failed),
+        ("timeout", totals.timed_out),
+        ("refused", totals.refused),
+        ("dropped", totals.dropped),
+    ] {
+        let key = format!("dace_calls_total {outcome}");
+        assert_eq!(outcomes.get(&key).copied().unwrap_or(0.0) as u64, count, "metrics: {key}");
+    }
+    let classes = by("class");
+    for (class, count) in totals.classes.iter() {
+        let key = format!("dace_attempts_total {class}");
+        assert_eq!(classes.get(&key).copied().unwrap_or(0.0) as u64, count, "metrics: {key}");
+    }
+    let whys = by("why");
+    for (why, count) in totals.suppressed.iter() {
+        let key = format!("dace_retries_suppressed_total {why}");
+        assert_eq!(whys.get(&key).copied().unwrap_or(0.0) as u64, count, "metrics: {key}");
+    }
+    let (reasons, states) = (by("reason"), by("to"));
+    for (key, values, count) in [
+        ("dace_rejected_total circuit_open", &reasons, totals.circuit_open),
+        ("dace_rejected_total full", &reasons, totals.rate_limited),
+        ("dace_circuit_changes_total open", &states, totals.opened),
+        ("dace_circuit_changes_total half_open", &states, totals.half_opened),
+        ("dace_circuit_changes_total closed", &states, totals.closed),
+        ("dace_fallbacks_total", &states, totals.fallbacks),
+        ("dace_retries_total", &states, totals.retries),
+        ("dace_call_duration_seconds_count", &states, calls),
+        ("dace_attempt_duration_seconds_count", &states, totals.attempts),
+        ("dace_queue_duration_seconds_count", &states, queued),
+        ("dace_open_attempts", &states, 0),
+    ] {
+        assert_eq!(values.get(key).copied().unwrap_or(0.0) as u64, count, "metrics: {key}");
+    }
+
+    // logs
+    let lines_with = |text: &str| log.iter().filter(|line| line.contains(text)).count() as u64;
+    let left_out = |kind: &str| -> u64 {
+        let of = log.iter().filter(|line| line.contains(kind) && line.contains("left_out="));
+        of.map(|line| {
+            let (_, number) = line.split_once("left_out=").unwrap();
+            number.split(' ').next().unwrap().parse::<u64>().unwrap()
+        })
+        .sum()
+    };
+    assert_eq!(lines_with("dace: call succeeded"), totals.succeeded);
+    assert_eq!(lines_with("dace: call dropped"), totals.dropped);
+    let failed = totals.failed + totals.timed_out + totals.refused;
+    assert_eq!(lines_with("dace: call failed") + left_out("\"failed calls\""), failed);
+    assert!(lines_with("dace: call failed") <= 5 * 4, "a flood");
+    assert_eq!(lines_with("dace: fallback used") + left_out("\"fallbacks\""), totals.fallbacks);
+    for (class, count) in totals.classes.iter() {
+        let ended = log.iter().filter(|line| line.contains("dace: attempt ended"));
+        let of = ended.filter(|line| line.contains(&format!(" class=\"{class}\"")));
+        assert_eq!(of.count() as u64, count, "logs: {class}");
+    }
+    assert_eq!(lines_with("dace: retry "), totals.retries);
+    assert_eq!(
+        lines_with("dace: no retry "),
+        totals.suppressed.iter().map(|(_, n)| n).sum::<u64>()
+    );
+    assert_eq!(lines_with("dace: refused "), totals.rate_limited + totals.circuit_open);
+    let opened = lines_with("circuit changed") - lines_with("to=\"closed\"");
+    assert_eq!(opened + left_out("\"circuits that opened\""), totals.opened + totals.half_opened);
+    assert_eq!(lines_with("to=\"closed\"") + left_out("\"circuits that closed\""), totals.closed);
+
+    // Reports: each is what observers saw of its call, but for the fallback, which comes after it.
+    let mut stories = BTreeMap::<u64, Vec<&Event>>::new();
+    for event in events.iter().filter(|event| event.what != What::FallbackUsed) {
+        stories.entry(event.call).or_default().push(event);
+    }
+    assert_eq!(reports.len() as u64, calls - totals.dropped);
+    for report in &reports {
+        assert_eq!(report.iter().collect::<Vec<_>>(), stories[&report[0].call]);
+    }
+}
+
+#[test]
+fn the_run_is_the_same_every_time() {
+    let (first, second) = (run(), run());
+    assert_eq!(first.snapshot, second.snapshot);
+    assert_eq!(first.log, second.log);
+    assert_eq!((first.events, first.reports), (second.events, second.reports));
+    assert_eq!(first.lines.sums().len(), second.lines.sums().len());
+}
