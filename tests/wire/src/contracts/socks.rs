@@ -115,7 +115,8 @@ pub(crate) async fn a_socks_proxy_that_refuses_is_unsent<B: Connect>(expected: &
     }
     for (scheme, mut script) in cases {
         let shown = format!("{script:?}");
-        script.extend([Step::Finish, Step::Drain]);
+        // The client has nothing more to say then.
+        script.extend([Step::Finish, Step::AwaitClose]);
         let server = Server::start([script]);
         let backend: B = backend(default);
         let mut request = post(&format!("http://{NAME}/"), "x");
