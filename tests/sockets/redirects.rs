@@ -170,6 +170,9 @@ async fn credentials_never_leave_their_origin_and_never_come_back<A: Adapter>() 
     ask(&resolving, first.url("/")).await;
     assert_eq!((credentials(&first), credentials(&by_name)), (vec![4], vec![0]), "another host");
 
+    #[cfg(feature = "rustls")]
+    over_tls::<A>().await;
+
     let b = Server::start([script(vec![to(302, "/x"), ok("")])]);
     let a = Server::start([script(vec![to(302, &b.url("/"))])]);
     ask(&one, a.url("/")).await;
@@ -178,6 +181,28 @@ async fn credentials_never_leave_their_origin_and_never_come_back<A: Adapter>() 
     let (a, b) = there_and_back();
     ask(&one, a.url("/")).await;
     assert_eq!((credentials(&a), credentials(&b)), (vec![4, 0], vec![0]), "a, b, a");
+}
+
+/// From https to http, at the same host.
+#[cfg(feature = "rustls")]
+async fn over_tls<A: Adapter>() {
+    let authority = dace_wire::Authority::new();
+    let plain = Server::start([script(vec![ok("")])]);
+    let tls = Step::Tls(authority.server("127.0.0.1"));
+    let secure = Server::start([[vec![tls], script(vec![to(302, &plain.url("/"))])].concat()]);
+    let one = dependency::<A>(|builder| builder.root_certificate(authority.certificate()));
+    let url = secure.secure_url("/").replace("https://", "https://user:s3cret@");
+    one.call(|call| {
+        let url = url.clone();
+        async move {
+            let request = call.http().get(&url).sensitive_header("x-secret", "s3cret");
+            request.header("cookie", "id=s3cret").send().await.map(drop)
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!((credentials(&secure), credentials(&plain)), (vec![3], vec![0]), "https to http");
+    assert_all_back(&one);
 }
 
 /// Two servers: the first leads to the second, and that one back.

@@ -110,6 +110,8 @@ contracts! {
         informational_answers_are_skipped
         endless_informational_answers_end
         a_body_may_end_with_its_connection
+        a_body_where_there_can_be_none_is_no_answer
+        a_head_that_drips_is_read
     }
     always requests {
         a_request_is_origin_form_with_one_host
@@ -141,6 +143,7 @@ contracts! {
         a_hanging_connect_times_out_unsent
         a_close_before_the_answer_may_have_been_sent
         a_reset_before_the_answer_may_have_been_sent
+        a_reset_after_the_head_is_an_error
         half_a_head_is_no_answer
         garbage_is_malformed
         a_body_shorter_than_its_length_is_an_error

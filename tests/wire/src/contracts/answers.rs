@@ -4,7 +4,7 @@ use dace_core::http::{Connect, FaultKind, Head, Method, Sent, Version};
 
 use super::{assert_fault, default, failed};
 use crate::client::{backend, next};
-use crate::{Expected, Gate, Server, Step, get, ok, post, run, send};
+use crate::{Expected, Gate, Server, Step, get, keep_alive, ok, post, run, send};
 
 pub(crate) async fn a_get_reads_head_and_body<B: Connect>(_: &Expected) {
     let answer = send("HTTP/1.1 200 OK\r\nX-One: 1\r\nx-one: 2\r\ncontent-length: 5\r\n\r\nhello");
@@ -112,4 +112,37 @@ pub(crate) async fn a_body_may_end_with_its_connection<B: Connect>(_: &Expected)
         assert_eq!(answer.text(), body);
         drop(server);
     }
+}
+
+/// A body where there can be none is no part of the answer, and none of the next one.
+pub(crate) async fn a_body_where_there_can_be_none_is_no_answer<B: Connect>(_: &Expected) {
+    let length = "content-length: 5\r\n\r\nextra";
+    for (method, head) in [
+        (Method::HEAD, "HTTP/1.1 200 OK"),
+        (Method::GET, "HTTP/1.1 204 No Content"),
+        (Method::GET, "HTTP/1.1 304 Not Modified"),
+    ] {
+        let answer = send(format!("{head}\r\n{length}"));
+        let server = Server::start([
+            vec![Step::ReadRequest, answer, Step::AwaitClose],
+            keep_alive(&["two"]),
+        ]);
+        let backend: B = backend(default);
+        let mut request = get(&server.url("/"));
+        request.method = method;
+        assert_eq!(run(&backend, request).await.unwrap().text(), "", "{head}");
+        let next = run(&backend, get(&server.url("/"))).await.unwrap();
+        assert_eq!(next.text(), "two", "{head}");
+    }
+}
+
+pub(crate) async fn a_head_that_drips_is_read<B: Connect>(_: &Expected) {
+    let head = "HTTP/1.1 200 OK\r\nx-one: 1\r\ncontent-length: 5\r\n\r\nhello";
+    let mut script = vec![Step::ReadRequest];
+    script.extend(head.bytes().map(|byte| send([byte])));
+    script.push(Step::AwaitClose);
+    let server = Server::start([script]);
+    let backend: B = backend(default);
+    let answer = run(&backend, get(&server.url("/"))).await.unwrap();
+    assert_eq!((answer.head.get("x-one"), answer.text().as_str()), (Some(&b"1"[..]), "hello"));
 }

@@ -6,7 +6,7 @@ use dace_core::http::{Body, Connect, FaultKind, HttpSettings, Method, Protocol, 
 
 use super::{arrival, assert_fault, default, failed, failure_of};
 use crate::client::backend;
-use crate::{Authority, Expected, Hanging, Refusing, Server, Step, get, post, send};
+use crate::{Authority, Expected, Gate, Hanging, Refusing, Server, Step, get, post, read, send};
 
 pub(crate) async fn refused_is_unsent<B: Connect>(expected: &Expected) {
     let backend: B = backend(default);
@@ -139,4 +139,17 @@ pub(crate) async fn http2_without_the_feature_is_a_config_error<B: Connect>(_: &
     let error = B::connect(settings).err().expect("it was taken");
     assert_eq!(error.setting(), "protocol");
     assert!(error.to_string().contains("`http2`"), "{error}");
+}
+
+pub(crate) async fn a_reset_after_the_head_is_an_error<B: Connect>(_: &Expected) {
+    let gate = Gate::new();
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello";
+    let script = vec![Step::ReadRequest, send(head), Step::Wait(gate.clone()), Step::Reset];
+    let server = Server::start([script]);
+    let backend: B = backend(default);
+    let response = backend.send(get(&server.url("/"))).await.unwrap();
+    gate.open();
+    let failure = read::<B>(response.body).await.unwrap_err();
+    assert!(matches!(failure.fault.kind, FaultKind::Reset | FaultKind::Truncated), "{failure:?}");
+    assert_eq!(failure.fault.sent, Sent::Sent, "{failure:?}");
 }

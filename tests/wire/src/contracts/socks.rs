@@ -6,7 +6,7 @@ use dace_core::http::{Connect, FaultKind, Sent};
 
 use super::{NAME, assert_fault, default, failed, proxy};
 use crate::client::backend;
-use crate::{Expected, Server, Step, get, ok, post, run, send};
+use crate::{Expected, Gate, Server, Step, get, ok, post, run, send};
 
 /// Granted, from an address that nobody looks at.
 const GRANTED: &[u8] = &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
@@ -104,8 +104,12 @@ pub(crate) async fn a_socks_proxy_that_refuses_is_unsent<B: Connect>(expected: &
         // No SOCKS at all.
         (open, greet(plain, b"HTTP/1.1 400 Bad Request\r\n\r\n")),
         // The end, before anything and in the middle.
-        (open, vec![Step::ReadBytes(plain.len())]),
-        (open, [greet(plain, &[5, 0]), vec![Step::ReadBytes(ask), send([5, 0])]].concat()),
+        (open, vec![Step::ReadBytes(plain.len()), Step::Finish]),
+        (
+            open,
+            [greet(plain, &[5, 0]), vec![Step::ReadBytes(ask), send([5, 0]), Step::Finish]]
+                .concat(),
+        ),
         // The password is wrong.
         (user, [greet(signed, &[5, 2]), vec![Step::ReadBytes(13), send([1, 1])]].concat()),
     ];
@@ -116,7 +120,12 @@ pub(crate) async fn a_socks_proxy_that_refuses_is_unsent<B: Connect>(expected: &
     for (scheme, mut script) in cases {
         let shown = format!("{script:?}");
         // The client has nothing more to say then.
+<<<<<<< HEAD
         script.extend([Step::Finish, Step::AwaitClose]);
+=======
+        let closed = Gate::new();
+        script.extend([Step::AwaitClose, Step::Open(closed.clone())]);
+>>>>>>> tokio-http
         let server = Server::start([script]);
         let backend: B = backend(default);
         let mut request = post(&format!("http://{NAME}/"), "x");
@@ -125,6 +134,7 @@ pub(crate) async fn a_socks_proxy_that_refuses_is_unsent<B: Connect>(expected: &
         assert_eq!(failure.fault.kind, FaultKind::Proxy, "{shown}: {failure:?}");
         assert_eq!(failure.fault.sent, Sent::Unsent, "{shown}: {failure:?}");
         assert!(!failure.chain.contains("hidden"), "{failure:?}");
+        closed.wait();
         drop(server);
     }
 }
