@@ -120,12 +120,8 @@ pub(crate) async fn a_socks_proxy_that_refuses_is_unsent<B: Connect>(expected: &
     for (scheme, mut script) in cases {
         let shown = format!("{script:?}");
         // The client has nothing more to say then.
-<<<<<<< HEAD
-        script.extend([Step::Finish, Step::AwaitClose]);
-=======
         let closed = Gate::new();
         script.extend([Step::AwaitClose, Step::Open(closed.clone())]);
->>>>>>> tokio-http
         let server = Server::start([script]);
         let backend: B = backend(default);
         let mut request = post(&format!("http://{NAME}/"), "x");
