@@ -191,7 +191,7 @@ async fn over_tls<A: Adapter>() {
     let tls = Step::Tls(authority.server("127.0.0.1"));
     let secure = Server::start([[vec![tls], script(vec![to(302, &plain.url("/"))])].concat()]);
     let one = dependency::<A>(|builder| builder.root_certificate(authority.certificate()));
-    let url = secure.secure_url("/").replace("https://", "https://user:s3cret@");
+    let url = secure.url("/").replace("http://", "https://user:s3cret@");
     one.call(|call| {
         let url = url.clone();
         async move {
