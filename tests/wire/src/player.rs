@@ -123,12 +123,8 @@ impl Player<'_> {
                 }
             }
             Step::Open(gate) => gate.open(),
-            Step::Finish => match self.socket.finish() {
-                // The client was faster.
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
-                finished => finished?,
-            },
-            Step::Cut => self.socket.tcp().shutdown(Shutdown::Write)?,
+            Step::Finish => unless_gone(self.socket.finish())?,
+            Step::Cut => unless_gone(self.socket.tcp().shutdown(Shutdown::Write))?,
             Step::Reset => {
                 self.reset()?;
                 return Ok(false);
@@ -293,6 +289,23 @@ impl Player<'_> {
             let failure = format!("connection {}: {failure}", self.connection);
             lock(&self.state.record).failures.push(failure);
         }
+    }
+}
+
+/// A client that left first is no failure: that is an end too.
+fn unless_gone(end: io::Result<()>) -> io::Result<()> {
+    match end {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotConnected
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::ConnectionReset
+            ) =>
+        {
+            Ok(())
+        }
+        end => end,
     }
 }
 
