@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn a_name_holds_nothing_that_a_format_could_trip_over() {
         assert_eq!(host_port("10.0.0.1:8080"), "10.0.0.1_8080");
-        assert_eq!(host_port("[::1]:80"), "____1__80");
+        assert_eq!(host_port("[::1]:80"), "___1__80");
         assert_eq!(host_port("a|b#c\nd:1\u{1b}[m"), "a_b_c_d_1__m");
         assert_eq!(printable("a:80"), "a:80");
         assert_eq!(printable("a\"b\n\u{1b}[31mc d"), "a_b__[31mc_d");

@@ -197,6 +197,8 @@ pub struct Trail {
     pub class: Class,
     /// How long the call took, from its start.
     pub took: Duration,
+    /// When it may be worth while to try again, on its way into the error.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// `, transient at a:80, in 5ms`
@@ -205,7 +207,7 @@ struct Told<'a>(&'static str, &'a Option<Box<Trail>>);
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(which, Some(trail)) = self else { return Ok(()) };
-        let Trail { netloc, class, took } = &**trail;
+        let Trail { netloc, class, took, .. } = &**trail;
         write!(f, ", {which}{} at {netloc}, in {took:?}", class.name())
     }
 }

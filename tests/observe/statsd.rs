@@ -134,8 +134,15 @@ fn the_sending_thread_ends_with_the_last_handle_after_it_sent_what_was_queued() 
     let any = dependency(&sim, |builder| builder.statsd(Statsd::sink(sink)));
     succeed(&any, 10);
     drop(any);
-    // Ends when the sink is dropped, and that is with the thread.
-    let lines: Vec<_> = received.iter().collect();
+    // Disconnected when the sink is dropped, and that is with the thread.
+    let mut lines = Vec::new();
+    let end = loop {
+        match received.recv_timeout(secs(10)) {
+            Ok(line) => lines.push(line),
+            Err(end) => break end,
+        }
+    };
+    assert!(end.is_disconnected(), "the thread lives on");
     let calls = lines.iter().filter(|line| line.starts_with(b"dace.test.call.success"));
     assert_eq!(calls.count(), 10);
 }

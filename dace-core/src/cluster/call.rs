@@ -72,10 +72,9 @@ pub(crate) struct Ended {
     pub(crate) value: bool,
     pub(crate) why: Why,
     pub(crate) requested: bool,
-    pub(crate) retry_after: Option<Duration>,
     /// The exchange that was refused, if that is why.
     pub(crate) refusal: Option<Box<Refusal>>,
-    /// Where the last attempt failed.
+    /// Where the last attempt failed, and when to try again.
     pub(crate) trail: Option<Box<Trail>>,
 }
 
@@ -305,7 +304,7 @@ impl CallMachine {
     }
 
     fn timed_out(&self, now: Instant, cluster: &Cluster, after: Duration) -> Verdict {
-        Verdict::TimedOut { after, attempts: self.attempts, trail: self.trail(now, cluster) }
+        Verdict::TimedOut { after, attempts: self.attempts, trail: self.trail(now, cluster, None) }
     }
 
     fn finish(

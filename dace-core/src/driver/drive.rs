@@ -292,7 +292,8 @@ fn conclude<T, E>(verdict: Verdict, last: Option<Result<T, E>>) -> Result<T, Err
 }
 
 fn failure<E>(ended: Ended, source: E) -> Error<E> {
-    let Ended { attempts, why, requested, retry_after, refusal, trail, .. } = ended;
+    let Ended { attempts, why, requested, refusal, trail, .. } = ended;
+    let retry_after = trail.as_ref().and_then(|trail| trail.retry_after);
     match refusal {
         Some(refusal) => refusal.into_error(Some(source)),
         None if requested => Error::RetryRequested { attempts, source, why, trail },

@@ -172,9 +172,8 @@ impl CallMachine {
                 value: !self.failed,
                 why: Why::NoEndpoint,
                 requested: false,
-                retry_after: refusal.retry_after,
                 refusal: None,
-                trail: self.trail(now, cluster),
+                trail: self.trail(now, cluster, refusal.retry_after),
             })
         };
         self.finish(now, cluster, verdict, wakes)

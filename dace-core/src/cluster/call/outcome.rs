@@ -85,9 +85,8 @@ impl CallMachine {
             value: !failed,
             why,
             requested: settled.class == Class::RetryRequested,
-            retry_after: refusal.as_ref().map_or(hint, |refusal| refusal.retry_after),
             refusal,
-            trail: if failed { self.trail(now, cluster) } else { None },
+            trail: if failed { self.trail(now, cluster, hint) } else { None },
         }))
     }
 

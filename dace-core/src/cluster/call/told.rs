@@ -1,5 +1,7 @@
 //! What a call tells of itself: to observers, in its report, and in its error.
 
+use core::time::Duration;
+
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -49,10 +51,19 @@ impl CallMachine {
     }
 
     /// Where the last attempt failed, for the error.
-    pub(super) fn trail(&self, now: Instant, cluster: &Cluster) -> Option<Box<Trail>> {
-        let netloc = cluster.table.get(self.last.endpoint)?.netloc.clone();
+    pub(super) fn trail(
+        &self,
+        now: Instant,
+        cluster: &Cluster,
+        retry_after: Option<Duration>,
+    ) -> Option<Box<Trail>> {
+        if self.attempts == 0 {
+            return None;
+        }
+        // What it was charged to may be forgotten since.
+        let last = cluster.table.get(self.last.endpoint).unwrap_or(&cluster.table[cluster.own]);
         let (class, took) = (self.last.class, now.since(self.started));
-        Some(Box::new(Trail { netloc, class, took }))
+        Some(Box::new(Trail { netloc: last.netloc.clone(), class, took, retry_after }))
     }
 
     /// The call is over. `verdict` is how, if its caller waited for that.
