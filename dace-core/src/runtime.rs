@@ -39,8 +39,12 @@ pub trait Runtime: Send + Sync + 'static {
         None
     }
 
-    /// A variable of the process's environment, if there is such a thing. Read for one thing only: the
-    /// proxies, when a dependency that asks for them (`use_proxy`) is built.
+    /// Whether [`variable`](Self::variable) reads an environment. Where it does not, `use_proxy` is an
+    /// error.
+    const HAS_ENVIRONMENT: bool = false;
+
+    /// A variable of the process's environment. Read for one thing only: the proxies, when a dependency
+    /// that asks for them (`use_proxy`) is built.
     fn variable(&self, name: &str) -> Option<String> {
         let _ = name;
         None

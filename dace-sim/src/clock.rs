@@ -116,6 +116,8 @@ impl Runtime for SimRuntime {
         self.world.lock().rng.u64(..)
     }
 
+    const HAS_ENVIRONMENT: bool = true;
+
     fn variable(&self, name: &str) -> Option<String> {
         self.world.lock().variables.get(name).cloned()
     }

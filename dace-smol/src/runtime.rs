@@ -68,6 +68,8 @@ impl Runtime for SmolRuntime {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()
     }
 
+    const HAS_ENVIRONMENT: bool = true;
+
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }

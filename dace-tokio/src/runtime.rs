@@ -47,6 +47,8 @@ impl Runtime for TokioRuntime {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()
     }
 
+    const HAS_ENVIRONMENT: bool = true;
+
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }

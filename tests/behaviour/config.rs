@@ -180,24 +180,31 @@ fn settings_of_the_backend_reach_it() {
         let builder = builder.root_certificate(Certificate::pem("p"));
         let builder = builder.root_certificate(Certificate::der("d"));
         let builder = builder.identity(Identity::pem("chain", "key")).protocol(Protocol::Http2);
-        let builder = builder.verification(DangerouslyAcceptAnyCertificate).head_limit(7);
+        let builder = builder.head_limit(7);
         let builder = builder.http_idle_timeout(secs(2)).http_max_age(secs(3)).http_pool_size(5);
         builder.resolve("Name", ["127.0.0.1:1".parse().unwrap()])
     });
     assert_eq!(set.roots, [pem, der]);
     assert_eq!(set.identity, Some(Identity::pem("chain", "key")));
-    assert!(set.accept_any_certificate);
     assert_eq!((set.protocol, set.head_limit, set.pool_size), (Protocol::Http2, 7, 5));
     assert_eq!((set.idle_timeout, set.max_age), (secs(2), secs(3)));
     assert_eq!(set.resolve, [("name".to_owned(), vec!["127.0.0.1:1".parse().unwrap()])]);
     assert_eq!(told(|builder| builder.tls("native")).tls, Some("native"));
+    let any = told(|builder| builder.verification(DangerouslyAcceptAnyCertificate));
+    assert!(any.accept_any_certificate);
 }
 
 #[test]
-fn settings_that_the_native_tls_configuration_replaces_are_refused_beside_it() {
+fn settings_that_would_do_nothing_are_refused() {
     use dace::http::{Certificate, DangerouslyAcceptAnyCertificate, Identity};
     type Builder = dace::DependencyBuilder<Still, Remembering>;
-    let cases: [(&str, fn(Builder) -> Builder); 5] = [
+    let cases: [(&str, fn(Builder) -> Builder); 7] = [
+        ("use_proxy", |builder| builder.use_proxy(true)),
+        ("root_certificate", |builder| {
+            builder
+                .root_certificate(Certificate::pem("s3cret"))
+                .verification(DangerouslyAcceptAnyCertificate)
+        }),
         ("root_certificate", |builder| {
             builder.root_certificate(Certificate::pem("s3cret")).tls("x")
         }),

@@ -4,7 +4,7 @@ use dace::HttpError;
 use dace::http::{HttpErrorKind, Method, UrlError};
 use dace_sim::{Answer, Sim};
 
-use crate::support::{dependency, get, ms};
+use crate::support::{dependency, get, get_root, ms};
 
 #[test]
 fn relative_urls_ride_on_the_picked_target_and_absolute_ones_go_where_they_say() {
@@ -63,6 +63,7 @@ fn what_is_wrong_with_a_request_is_told_before_anything_is_sent_and_counts_for_n
         ("content-length", "3"),
         ("Transfer-Encoding", "chunked"),
         ("connection", "close"),
+        ("Expect", "100-continue"),
         ("host", "b"),
     ] {
         let kind = error("http://a/", name, value);
@@ -137,4 +138,16 @@ fn an_answer_with_a_length_and_an_encoding_is_malformed() {
     let source = error.into_source().unwrap();
     assert_eq!(source.kind(), &HttpErrorKind::Fault(dace::http::FaultKind::Malformed));
     assert_eq!((server.requests(), a.snapshot().endpoints[1].failures), (1, 1));
+}
+
+#[test]
+fn a_head_over_the_limit_is_malformed_on_every_backend() {
+    let sim = Sim::new(1);
+    let server = sim.server("http://a:80");
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]).retry_attempts(0));
+    server.handler(|_| Answer::ok("").header("x-long", &"x".repeat(64 * 1024 - 20)));
+    sim.run(get_root(&a)).unwrap();
+    server.handler(|_| Answer::ok("").header("x-long", &"x".repeat(64 * 1024)));
+    let error = sim.run(get_root(&a)).unwrap_err().into_source().unwrap();
+    assert_eq!(error.kind(), &HttpErrorKind::Fault(dace::http::FaultKind::Malformed));
 }

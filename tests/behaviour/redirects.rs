@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use dace::http::{Body, HttpErrorKind, Method, RedirectError};
 use dace::{CircuitState, HttpError, Why};
-use dace_sim::{Answer, Server, Sim};
+use dace_sim::{Answer, Ending, Server, Sim};
 use futures_util::stream;
 
 use crate::support::{Call, Dependency, assert_all_back, dependency, ms, touchy};
@@ -295,4 +295,17 @@ fn an_unsafe_request_that_was_redirected_is_not_repeated() {
     }));
     assert_eq!(error.unwrap_err().why(), Some(Why::NotReplaySafe));
     assert_eq!(a.requests(), 2);
+}
+
+#[test]
+fn the_body_of_a_redirect_is_waited_for_a_moment_and_no_longer() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").handler(|request| match request.url.path() {
+        "/" => to(302, "/there").header("content-length", "5").ending(Ending::Stalled),
+        _ => Answer::ok("there"),
+    });
+    let one = dependency(&sim, |builder| builder);
+    assert_eq!(follow(&sim, &one, "http://a/").as_deref(), Ok("there"));
+    assert_eq!(sim.elapsed(), ms(50));
+    assert_all_back(&one);
 }

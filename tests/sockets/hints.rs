@@ -10,7 +10,7 @@ on_both_adapters! {
 }
 
 /// What the answer says beside `Retry-After`, its value, and the seconds that are read.
-const FORMS: [(&str, &str, Option<u64>); 13] = [
+const FORMS: [(&str, &str, Option<u64>); 14] = [
     ("", "7", Some(7)),
     ("", " 7 ", Some(7)),
     ("", "0", Some(0)),
@@ -22,7 +22,8 @@ const FORMS: [(&str, &str, Option<u64>); 13] = [
     ("", "soon", None),
     ("", "", None),
     ("date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", "Mon, 06 Nov 1994 08:49:46 GMT", None),
-    ("", "Sunday, 06-Nov-94 08:49:37 GMT", None),
+    ("date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", "Sunday, 06-Nov-94 08:49:41 GMT", Some(4)),
+    ("date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", "Sun Nov  6 08:49:42 1994", Some(5)),
     ("", "00000000000000000000000000000000000000000000000000000000000000007", None),
 ];
 

@@ -74,8 +74,8 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
     // Also where the function's own future does not drop it: in another task.
     let until = request.options.deadline;
     let mut sent = Within::new(&shared.runtime, until, shared.backend.send(request)).await;
-    let stale = matches!(&sent, Ok(Err(error)) if is_stale(B::fault(error)));
-    if let Some(mut again) = kept.request().filter(|_| stale && replay_safe) {
+    let stale = matches!(&sent, Ok(Err(error)) if is_stale(B::fault(error), replay_safe));
+    if let Some(mut again) = kept.request().filter(|_| stale) {
         // A connection of its own: others that lay idle may be as stale.
         again.options.persistent = false;
         sent = Within::new(&shared.runtime, until, shared.backend.send(again)).await;
@@ -96,7 +96,9 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
             exchange.answered(end(class_of_fault(fault.kind, fault.sent), fault.sent));
             Err(HttpError::fault(fault, url.netloc(), error))
         }
-        Ok(Ok(http::Response { head, .. })) if is_contradictory(&head) => {
+        Ok(Ok(http::Response { head, .. }))
+            if is_contradictory(&head) || length(&head) > rules.head_limit =>
+        {
             exchange.answered(end(Class::Failure, Sent::Sent));
             let kind = HttpErrorKind::Fault(FaultKind::Malformed);
             Err(HttpError::new(kind, Sent::Sent, Some(url.netloc())))
@@ -141,14 +143,21 @@ fn names(url: &Url, host: &[u8]) -> bool {
 }
 
 /// A connection that had been idle was closed by the server before it saw the request: the race is
-/// nobody's fault, so the request goes out once more without counting as an attempt.
-fn is_stale(fault: Fault) -> bool {
-    fault.reused && matches!(fault.kind, FaultKind::Closed | FaultKind::Reset)
+/// nobody's fault, so the request goes out once more without counting as an attempt, if it may: it does
+/// no harm twice, or nothing of it was sent.
+fn is_stale(fault: Fault, replay_safe: bool) -> bool {
+    let closed = matches!(fault.kind, FaultKind::Closed | FaultKind::Reset);
+    fault.reused && closed && (replay_safe || fault.sent == Sent::Unsent)
 }
 
 /// A length and an encoding that has none: two readers may see two answers (RFC 9112, 6.3).
 fn is_contradictory(head: &impl Head) -> bool {
     head.get("content-length").is_some() && head.get("transfer-encoding").is_some()
+}
+
+/// The bytes of a head's fields. Backends stop earlier where they can; this is what holds on all of them.
+fn length(head: &impl Head) -> usize {
+    head.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
 }
 
 fn retry_after<R: Runtime>(runtime: &R, head: &impl Head) -> Option<Duration> {

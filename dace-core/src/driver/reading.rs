@@ -3,6 +3,7 @@
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use futures_core::Stream as _;
 
 use super::exchange::{Exchange, Limits};
-use super::timer::Timer;
+use super::timer::{Timer, Within};
 use crate::http::decoding::{Decoding, Undecodable};
 use crate::http::error::class_of_fault;
 use crate::http::{Fault, Header, HttpErrorKind, Sent};
@@ -19,6 +20,9 @@ use crate::{Class, HttpBackend, HttpError, Instant, Netloc, Runtime};
 
 /// The longest body that is read to keep its connection, as in Go's `net/http`.
 const DISCARDED: u64 = 2048;
+
+/// How long that may take: it comes with its head, or the connection is not worth the wait.
+const DISCARDED_WITHIN: Duration = Duration::from_millis(50);
 
 /// A body that is being read.
 pub(super) struct Reading<R: Runtime, B: HttpBackend> {
@@ -67,12 +71,16 @@ impl<R: Runtime, B: HttpBackend> Reading<R, B> {
         B::trailers(&self.body).to_vec()
     }
 
-    /// Reads a body that nobody wants, if it is small, so that its connection can be used again. A larger
-    /// one is dropped, and its connection closed. What goes wrong is of no interest.
+    /// Reads a body that nobody wants, if it is small and comes soon, so that its connection can be used
+    /// again. Any other is dropped, and its connection closed. What goes wrong is of no interest.
     pub(super) async fn discard(mut self, length: Option<u64>) {
         if length.is_some_and(|length| length <= DISCARDED) {
             self.decoding = Decoding::None;
-            while let Ok(Some(_)) = poll_fn(|cx| self.poll(cx)).await {}
+            let shared = self.exchange.shared.clone();
+            let until = shared.runtime.now().after(DISCARDED_WITHIN);
+            let read = async { while let Ok(Some(_)) = poll_fn(|cx| self.poll(cx)).await {} };
+            // Late or not, it is done with.
+            let _ = Within::new(&shared.runtime, until, read).await;
         }
     }
 

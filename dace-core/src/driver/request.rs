@@ -24,7 +24,7 @@ use crate::{HttpBackend, HttpError, Runtime, Scheme};
 #[must_use = "nothing is sent before `send`"]
 pub struct RequestBuilder<'a, R: Runtime, B> {
     call: &'a Call<R, B>,
-    request: Result<Request, HttpErrorKind>,
+    request: Result<Request, HttpError>,
     idempotent: Option<bool>,
     timeout: Duration,
     redirects: Option<u32>,
@@ -36,7 +36,7 @@ impl<'a, R: Runtime, B: HttpBackend> RequestBuilder<'a, R, B> {
         let rules = &call.shared.policy.client;
         Self {
             call,
-            request,
+            request: request.map_err(HttpError::unsent),
             idempotent: None,
             timeout: Duration::MAX,
             redirects: Some(rules.max_redirects),
@@ -116,10 +116,14 @@ impl<'a, R: Runtime, B: HttpBackend> RequestBuilder<'a, R, B> {
 
     /// `value` as the body, in JSON.
     #[cfg(feature = "json")]
-    pub fn json<T: serde::Serialize + ?Sized>(self, value: &T) -> Self {
+    pub fn json<T: serde::Serialize + ?Sized>(mut self, value: &T) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => self.typed("application/json", body),
-            Err(_) => self.change(|_| Err("the value cannot be written as JSON")),
+            Err(error) => {
+                let kind = HttpErrorKind::Request("the value cannot be written as JSON");
+                self.request = self.request.and(Err(HttpError::unsent(kind).because(error)));
+                self
+            }
         }
     }
 
@@ -184,7 +188,7 @@ impl<'a, R: Runtime, B: HttpBackend> RequestBuilder<'a, R, B> {
     /// # Cancel safety
     /// Dropping it gives back its places and closes its connection; the server may have seen it.
     pub async fn send(self) -> Result<Response<R, B>, HttpError> {
-        let mut request = self.request.map_err(HttpError::unsent)?;
+        let mut request = self.request?;
         let mut order = Order::new(self.call, self.timeout);
         order.idempotent = self.idempotent;
         order.decode = complete(self.call, &mut request)
@@ -246,7 +250,7 @@ impl<'a, R: Runtime, B: HttpBackend> RequestBuilder<'a, R, B> {
     fn change(mut self, act: impl FnOnce(&mut Request) -> Result<(), &'static str>) -> Self {
         if let Ok(request) = &mut self.request {
             if let Err(what) = act(request) {
-                self.request = Err(HttpErrorKind::Request(what));
+                self.request = Err(HttpError::unsent(HttpErrorKind::Request(what)));
             }
         }
         self

@@ -189,7 +189,8 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
         let netloc = self.url.netloc();
         let bytes = self.bytes().await?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            HttpError::new(HttpErrorKind::NotJson, Sent::Sent, Some(netloc)).because(error)
+            HttpError::new(HttpErrorKind::NotJson, Sent::Sent, Some(netloc))
+                .because(crate::http::error::JsonError::from(error))
         })
     }
 

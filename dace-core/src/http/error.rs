@@ -32,7 +32,8 @@ pub enum HttpErrorKind {
     Request(&'static str),
     /// dace refused the exchange. Nothing was sent.
     Refused(Box<Refusal>),
-    /// The attempt that this call handle belongs to is over. Nothing was sent.
+    /// The attempt that this call handle belongs to is over. [`sent`](HttpError::sent) says whether that
+    /// was before anything was sent, or while the answer was awaited.
     AttemptOver,
     /// The exchange would wait for a connection place that its own attempt holds: `http_pool_size`
     /// is too small for so many exchanges at once. Nothing was sent.
@@ -55,7 +56,8 @@ pub enum HttpErrorKind {
     TooLarge(usize),
     /// The body is not UTF-8.
     NotText,
-    /// The body is not JSON, or not of the type that was asked for. The source says where.
+    /// The body is not JSON, or not of the type that was asked for. The source says where, and nothing of
+    /// what it holds.
     NotJson,
     /// The server answered with a redirect that was not followed.
     Redirect(RedirectError),
@@ -160,7 +162,12 @@ impl fmt::Display for HttpError {
             HttpErrorKind::Url(error) => write!(f, "{error}"),
             HttpErrorKind::Request(what) => f.write_str(what),
             HttpErrorKind::Refused(refusal) => write!(f, "{refusal}"),
-            HttpErrorKind::AttemptOver => f.write_str("the attempt of this call handle is over"),
+            HttpErrorKind::AttemptOver if self.0.sent == Sent::Unsent => {
+                f.write_str("the attempt of this call handle is over")
+            }
+            HttpErrorKind::AttemptOver => f.write_str(
+                "the attempt of this call handle ended; the server may have processed the request",
+            ),
             HttpErrorKind::OwnPlace => f.write_str(
                 "all connection places are held by this attempt's own exchanges; \
                  read or drop their bodies first, or raise `http_pool_size`",
@@ -199,5 +206,28 @@ impl Error for HttpError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let source = self.0.source.as_deref()?;
         Some(source)
+    }
+}
+
+/// Where a body stops being the JSON that was asked for. serde's own words quote the body.
+#[cfg(feature = "json")]
+#[derive(Debug, thiserror::Error)]
+#[error("{what}, at line {line} column {column}")]
+pub(crate) struct JsonError {
+    what: &'static str,
+    line: usize,
+    column: usize,
+}
+
+#[cfg(feature = "json")]
+impl From<serde_json::Error> for JsonError {
+    fn from(error: serde_json::Error) -> Self {
+        use serde_json::error::Category;
+        let what = match error.classify() {
+            Category::Data => "a value is missing or of another type",
+            Category::Eof => "the JSON ends before its end",
+            Category::Syntax | Category::Io => "this is not JSON",
+        };
+        Self { what, line: error.line(), column: error.column() }
     }
 }

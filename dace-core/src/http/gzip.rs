@@ -29,6 +29,7 @@ pub(crate) struct Gunzip {
     input: Bytes,
     state: State,
     inflate: Box<InflateState>,
+    output: Box<[u8]>,
     /// Whether the last piece was full, so that there may be more of it.
     more: bool,
     /// Of the header, then of the data.
@@ -85,6 +86,7 @@ impl Gunzip {
             input: Bytes::new(),
             state: State::Start { first: true },
             inflate: InflateState::new_boxed(DataFormat::Raw),
+            output: vec![0; PIECE].into(),
             more: false,
             checksum: crc32fast::Hasher::new(),
             length: 0,
@@ -122,10 +124,9 @@ impl Gunzip {
 
     /// What can be inflated now.
     fn data(&mut self) -> Result<Option<Bytes>, GzipError> {
-        let mut piece = vec![0; PIECE];
-        let result = inflate(&mut self.inflate, &self.input, &mut piece, MZFlush::None);
+        let result = inflate(&mut self.inflate, &self.input, &mut self.output, MZFlush::None);
         self.input.advance(result.bytes_consumed);
-        piece.truncate(result.bytes_written);
+        let piece = &self.output[..result.bytes_written];
         self.more = piece.len() == PIECE;
         match result.status {
             Ok(MZStatus::StreamEnd) => {
@@ -136,10 +137,11 @@ impl Gunzip {
             Ok(_) | Err(MZError::Buf) => {}
             Err(_) => return Err(GzipError::Malformed),
         }
-        self.checksum.update(&piece);
+        self.checksum.update(piece);
         // Modulo 2^32, as the format has it.
         self.length = self.length.wrapping_add(piece.len() as u32);
-        Ok((!piece.is_empty()).then(|| piece.into()))
+        // A copy of its own: a small piece that is kept does not keep a large one.
+        Ok((!piece.is_empty()).then(|| Bytes::copy_from_slice(piece)))
     }
 
     /// One byte of the frame.

@@ -63,9 +63,10 @@ pub(crate) fn find<'a>(headers: &'a [Header], name: &str) -> Option<&'a Header> 
 }
 
 /// Headers that say how the message is framed or carried: the client's business alone.
-const FRAMING: [&str; 8] = [
+const FRAMING: [&str; 9] = [
     "connection",
     "content-length",
+    "expect",
     "keep-alive",
     "proxy-connection",
     "te",

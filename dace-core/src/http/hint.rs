@@ -31,25 +31,58 @@ pub(crate) fn retry_after(
     Some(Duration::from_secs(until.saturating_sub(now)))
 }
 
-/// Seconds since 1970 of an IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7).
+/// Seconds since 1970 of a date in any of the three forms that a recipient must read (RFC 9110, 5.6.7).
 fn unix_seconds(text: &[u8]) -> Option<u64> {
+    let field = |from: usize, to: usize| text.get(from..to);
+    let marks = |marks: &[(usize, u8)]| marks.iter().all(|&(at, mark)| text.get(at) == Some(&mark));
+    let (weekday, day, month, year, time) = match text.len() {
+        // `Sun, 06 Nov 1994 08:49:37 GMT`
+        29 if text.ends_with(b" GMT")
+            && marks(&[(3, b','), (4, b' '), (7, b' '), (11, b' '), (16, b' ')]) =>
+        {
+            (field(0, 3)?, number(field(5, 7)?)?, field(8, 11)?, number(field(12, 16)?)?, 17)
+        }
+        // `Sun Nov  6 08:49:37 1994`
+        24 if marks(&[(3, b' '), (7, b' '), (10, b' '), (19, b' ')]) => {
+            let day = number(field(8, 10)?.trim_ascii_start())?;
+            (field(0, 3)?, day, field(4, 7)?, number(field(20, 24)?)?, 11)
+        }
+        // `Sunday, 06-Nov-94 08:49:37 GMT`
+        length => {
+            let comma = length.checked_sub(24)?;
+            let at = comma + 2;
+            let [first, second, blank] = [at + 2, at + 6, at + 9];
+            let marked = marks(&[
+                (comma, b','),
+                (comma + 1, b' '),
+                (first, b'-'),
+                (second, b'-'),
+                (blank, b' '),
+            ]);
+            let name = field(0, comma).filter(|_| marked && text.ends_with(b" GMT"))?;
+            if !name.ends_with(b"day") {
+                return None;
+            }
+            let year = number(field(at + 7, at + 9)?)?;
+            let year = if year < 70 { 2000 + year } else { 1900 + year };
+            (field(0, 3)?, number(field(at, at + 2)?)?, field(at + 3, at + 6)?, year, at + 10)
+        }
+    };
+    seconds_of(weekday, day, month, year, field(time, time + 8)?)
+}
+
+/// The same of a date's parts, if there is such a date.
+fn seconds_of(weekday: &[u8], day: u64, month: &[u8], year: u64, time: &[u8]) -> Option<u64> {
     const MONTHS: [&[u8]; 12] = [
         b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov",
         b"Dec",
     ];
     const WEEKDAYS: [&[u8]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
-    if text.len() != 29 || &text[3..5] != b", " || &text[25..] != b" GMT" {
+    let month = MONTHS.iter().position(|name| *name == month)?;
+    if time[2] != b':' || time[5] != b':' {
         return None;
     }
-    let separators = [(7, b' '), (11, b' '), (16, b' '), (19, b':'), (22, b':')];
-    if separators.iter().any(|&(at, byte)| text[at] != byte) {
-        return None;
-    }
-    let day = number(&text[5..7])?;
-    let month = MONTHS.iter().position(|name| *name == &text[8..11])?;
-    let year = number(&text[12..16])?;
-    let (hour, minute, second) =
-        (number(&text[17..19])?, number(&text[20..22])?, number(&text[23..25])?);
+    let (hour, minute, second) = (number(&time[..2])?, number(&time[3..5])?, number(&time[6..])?);
     // A leap second is read as the one before it.
     let second = if second == 60 { 59 } else { second };
     if year < 1970 || hour > 23 || minute > 59 || second > 59 {
@@ -60,7 +93,7 @@ fn unix_seconds(text: &[u8]) -> Option<u64> {
     }
     let days =
         days_before_year(year) - days_before_year(1970) + days_before_month(year, month) + day - 1;
-    if WEEKDAYS[(days % 7) as usize] != &text[..3] {
+    if WEEKDAYS[(days % 7) as usize] != weekday {
         return None;
     }
     Some(days * DAY + hour * 3600 + minute * 60 + second)
@@ -107,6 +140,8 @@ mod tests {
         assert_eq!(after(b" 0 "), Some(0));
         assert_eq!(after(b"99999999999999999999999"), Some(u64::MAX));
         assert_eq!(after(b"Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
+        assert_eq!(after(b"Sunday, 06-Nov-94 08:50:37 GMT"), Some(60));
+        assert_eq!(after(b"Sun Nov  6 08:50:37 1994"), Some(60));
         assert_eq!(after(b"Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
     }
 
@@ -124,13 +159,39 @@ mod tests {
             b"Mon, 06 Nov 1994 08:49:37 GMT",
             b"Sun, 31 Feb 1994 08:49:37 GMT",
             b"Sun, 06 Nov 1994 24:49:37 GMT",
-            b"Sunday, 06-Nov-94 08:49:37 GMT",
+            b"Noday, 06-Nov-94 08:49:37 GMT",
             b"Sun, 06 Nov 1994 08:49:37 CET",
         ];
         for value in cases {
             assert_eq!(retry_after(value, Some(NOW), None), None, "{value:?}");
         }
         assert_eq!(retry_after(NOW, None, None), None, "nothing to read a date against");
+    }
+
+    #[test]
+    fn no_text_is_read_otherwise_than_httpdate_reads_it() {
+        let mut rng = fastrand::Rng::with_seed(2);
+        let forms: [&[u8]; 3] =
+            [NOW, b"Sunday, 06-Nov-94 08:49:37 GMT", b"Sun Nov  6 08:49:37 1994"];
+        for round in 0..60_000 {
+            let mut text = forms[round % 3].to_vec();
+            for _ in 0..rng.usize(0..3) {
+                let at = rng.usize(0..text.len());
+                text[at] = *rng.choice(b"0123456789 :-,SunMoTeGT\xff").unwrap();
+            }
+            if rng.u8(0..10) == 0 {
+                text.truncate(rng.usize(0..=text.len()));
+            }
+            let Ok(shown) = core::str::from_utf8(&text) else {
+                assert_eq!(unix_seconds(&text), None);
+                continue;
+            };
+            // httpdate does not look at the weekday; what is read here, it reads alike.
+            if let Some(seconds) = unix_seconds(&text) {
+                let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
+                assert_eq!(httpdate::parse_http_date(shown).ok(), Some(time), "{shown:?}");
+            }
+        }
     }
 
     #[test]

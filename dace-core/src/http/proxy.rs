@@ -65,6 +65,11 @@ impl Proxy {
             ("", None) => None,
             (user, _) => Some((decoded(user)?, decoded(password)?)),
         };
+        // What a SOCKS proxy can be told (RFC 1929).
+        let told = |text: &str| kind == ProxyKind::Http || (1..=255).contains(&text.len());
+        if credentials.as_ref().is_some_and(|(user, password)| !told(user) || !told(password)) {
+            return None;
+        }
         Some(Self { kind, host, port: url.port().unwrap_or(port), credentials })
     }
 
@@ -209,8 +214,9 @@ impl Exception {
             return Some(Self::Network { address, bits: width(address), port });
         }
         let name = host.trim_start_matches('*').trim_start_matches('.').trim_end_matches('.');
-        let name = name.to_ascii_lowercase();
-        (!name.is_empty()).then_some(Self::Name { name, port })
+        // As the host of a URL is written: lower case, IDNA.
+        let name = url::Host::parse(name).ok()?.to_string();
+        Some(Self::Name { name, port })
     }
 
     fn covers(&self, host: &str, host_address: Option<IpAddr>, host_port: u16) -> bool {
@@ -309,6 +315,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_socks_proxy_cannot_be_told_is_no_proxy() {
+        let long = "x".repeat(256);
+        assert!(Proxy::parse(&format!("socks5://{long}:p@h")).is_none());
+        assert!(Proxy::parse(&format!("socks5h://u:{long}@h")).is_none());
+        assert!(Proxy::parse("socks5://u@h").is_none(), "no password");
+        assert!(Proxy::parse(&format!("http://{long}:p@h")).is_some());
+    }
+
+    #[test]
     fn credentials_are_decoded_and_in_no_output() {
         let proxy = Proxy::parse("http://us%40er:s%3Acret@h:3128").unwrap();
         assert_eq!(proxy.credentials(), Some(("us@er", "s:cret")));
@@ -328,6 +343,7 @@ mod tests {
             (".example.com", "http://example.com/", true),
             ("*.example.com", "http://a.example.com/", true),
             ("EXAMPLE.com.", "http://example.COM./", true),
+            ("bücher.example", "http://a.bücher.example/", true),
             ("example.com:8080", "http://example.com/", false),
             ("example.com:8080", "http://example.com:8080/", true),
             ("example.com:no", "http://example.com/", false),

@@ -10,6 +10,8 @@ use crate::http::proxy::Proxies;
 pub(crate) struct ClientRules {
     pub(crate) https_only: bool,
     pub(crate) max_redirects: u32,
+    /// Bytes of an answer's head.
+    pub(crate) head_limit: usize,
     /// For requests that have none of the same name.
     pub(crate) headers: Arc<[Header]>,
     pub(crate) proxies: Proxies,

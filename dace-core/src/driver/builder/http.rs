@@ -27,6 +27,7 @@ pub(super) struct Settings<Tls> {
     /// The first setting that concerns the backend alone.
     of_backend: Option<&'static str>,
     https_only: bool,
+    head_limit: usize,
     max_redirects: u32,
     user_agent: String,
     headers: Vec<(String, Bytes, bool)>,
@@ -40,6 +41,7 @@ impl<Tls> Settings<Tls> {
             backend: HttpSettings::default(),
             of_backend: None,
             https_only: false,
+            head_limit: HttpSettings::<Tls>::default().head_limit,
             max_redirects: 10,
             user_agent: USER_AGENT.to_string(),
             headers: Vec::new(),
@@ -77,6 +79,10 @@ impl<Tls> Settings<Tls> {
             let problem = format!("names no address for {name}; give at least one");
             return Err(ConfigError::new("resolve", problem));
         }
+        if settings.accept_any_certificate && !settings.roots.is_empty() {
+            let problem = "has no effect where any certificate is accepted; leave one of them out";
+            return Err(ConfigError::new("root_certificate", problem));
+        }
         if settings.tls.is_some() {
             let beside = [
                 ("root_certificate", !settings.roots.is_empty()),
@@ -111,6 +117,7 @@ impl<Tls> Settings<Tls> {
         Ok(ClientRules {
             https_only: self.https_only,
             max_redirects: self.max_redirects,
+            head_limit: self.head_limit,
             headers: headers.into(),
             proxies,
         })
@@ -148,6 +155,10 @@ fn proxies<R: Runtime>(
                            and a port";
             ConfigError::new("proxy", problem)
         }),
+        None if from_environment && !R::HAS_ENVIRONMENT => {
+            let problem = "asks for the environment, and this runtime has none; name one by `proxy`";
+            Err(ConfigError::new("use_proxy", problem))
+        }
         None if from_environment => {
             Proxies::from_environment(|name| runtime.variable(name)).map_err(|variable| {
                 let problem = format!(
@@ -285,6 +296,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
     #[must_use]
     pub fn head_limit(mut self, bytes: usize) -> Self {
         self.http.of_backend("head_limit").head_limit = bytes;
+        self.http.head_limit = bytes;
         self
     }
 }
