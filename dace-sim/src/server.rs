@@ -132,6 +132,7 @@ struct Script {
     peak: u32,
     hanging: BTreeMap<u64, String>,
     hang_count: u64,
+    stale: Vec<Sent>,
 }
 
 impl fmt::Debug for Script {
@@ -162,6 +163,7 @@ impl Default for Script {
             peak: 0,
             hanging: BTreeMap::new(),
             hang_count: 0,
+            stale: Vec::new(),
         }
     }
 }
@@ -214,6 +216,12 @@ impl Server {
     /// Answers everything with `status`, in this span.
     pub fn answers(&self, span: impl RangeBounds<Duration>, status: u16) -> &Self {
         self.trouble(span, Trouble::Answers(status))
+    }
+
+    /// The next request finds that its connection, which had been idle, was closed: before anything of it
+    /// was sent, or when it may have arrived. Once for each time that this is called.
+    pub fn stale(&self, sent: Sent) -> &Self {
+        self.change(|script| script.stale.push(sent))
     }
 
     /// Answers as `handler` says, which must not call back into the simulation.
@@ -277,6 +285,9 @@ impl Servers {
         let trouble = script.trouble(now);
         if trouble == Some(Trouble::Down) {
             return Reception::Refused(Fault::new(FaultKind::ConnectionRefused, Sent::Unsent));
+        }
+        if let Some(sent) = script.stale.pop() {
+            return Reception::Refused(Fault { kind: FaultKind::Closed, sent, reused: true });
         }
         script.arrivals.push(Arrival {
             at: now.since(Instant::EPOCH),

@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use dace_core::http::{Connect, Fault, Header, HttpBackend, HttpSettings, Request, Response};
+use dace_core::http::{
+    Connect, Fault, FaultKind, Header, HttpBackend, HttpSettings, Request, Response,
+};
 use dace_core::{ConfigError, Instant, Netloc, Runtime as _, Scheme};
 use isahc::ResponseExt as _;
 
@@ -58,7 +60,8 @@ use crate::{IsahcBody, IsahcError, IsahcHead, SmolRuntime};
 ///   can be done on Linux; on other systems they are an error, and [`tls`] takes the names of
 ///   files;
 /// - its TLS makes `aws-lc-rs` the process's default provider of rustls if there is none yet;
-/// - of a name's given addresses it uses the first, and only for URLs with that address's port;
+/// - of a name's given addresses it uses the first, and only for URLs with that address's port: a URL
+///   with another port is [`Unsupported`](FaultKind::Unsupported);
 /// - header values must be ASCII;
 /// - heads are limited to 300 KiB by libcurl itself, and `head_limit` cannot be set.
 ///
@@ -122,6 +125,10 @@ impl IsahcBackend {
             proxy: request.proxy.clone(),
         };
         let to_head = request.method.as_str() == "HEAD";
+        if request.proxy.is_none() && self.clients.would_look_up(&request.url) {
+            let what = "isahc uses given addresses for URLs with the port of the first one alone";
+            return Err(IsahcError::unsent(FaultKind::Unsupported, what));
+        }
         let request = message(request, self.clients.speak_http2_alone(), &failure)?;
         // Only a body keeps libcurl from sending again what died on a reused connection.
         let guarded = options.replay_safe || !request.body().is_empty();

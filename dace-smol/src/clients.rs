@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dace_core::http::{HttpSettings, Protocol};
+use dace_core::http::{HttpSettings, Protocol, Url};
 use dace_core::{ConfigError, Instant, Netloc, Runtime as _};
 use isahc::config::{Configurable, RedirectPolicy, VersionNegotiation};
 use isahc::net::dns::ResolveMap;
@@ -51,6 +51,8 @@ struct Settings {
     protocol: Protocol,
     trust: Trust,
     resolve: ResolveMap,
+    /// The names in it, each with the port that it is for.
+    given: Vec<(String, u16)>,
 }
 
 /// A client, and what would replace it.
@@ -92,10 +94,12 @@ impl Clients {
             return Err(ConfigError::new("protocol", "needs the feature `http2` for HTTP/2"));
         }
         let mut resolve = ResolveMap::new();
+        let mut given = Vec::new();
         for (name, addresses) in &settings.resolve {
             // Of several, isahc would let the last one win.
             if let Some(address) = addresses.first() {
                 resolve = resolve.add(name, address.port(), address.ip());
+                given.push((name.clone(), address.port()));
             }
         }
         Ok(Self {
@@ -106,6 +110,7 @@ impl Clients {
                 protocol: settings.protocol,
                 trust: Trust::new(settings)?,
                 resolve,
+                given,
             },
             keeping: Mutex::default(),
             closing: Mutex::default(),
@@ -124,6 +129,15 @@ impl Clients {
             Protocol::Negotiated => secure && cfg!(feature = "http2"),
             _ => false,
         }
+    }
+
+    /// Whether addresses were given for the URL's host, but for another port. libcurl would look the
+    /// name up, which was not to happen.
+    pub(crate) fn would_look_up(&self, url: &Url) -> bool {
+        let given = self.settings.given.iter();
+        let mut ports =
+            given.filter(|(name, _)| name == url.host()).map(|(_, port)| *port).peekable();
+        ports.peek().is_some() && !ports.any(|port| port == url.port())
     }
 
     /// The client that keeps its connections.

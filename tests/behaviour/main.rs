@@ -24,4 +24,5 @@ mod panics;
 mod redirects;
 mod retry;
 mod settings;
+mod stale;
 mod support;

@@ -1,6 +1,8 @@
 //! Connections that the server closes after it read the next request: nobody can tell whether that
 //! request was processed, so what must not happen twice is not sent twice.
 
+use std::any::TypeId;
+
 use dace::http::{Body, FaultKind, HttpErrorKind, Sent};
 use dace::{Adapter, Error, HttpError, Why};
 use dace_wire::{Server, Step, keep_alive, ok, upload};
@@ -12,8 +14,11 @@ on_both_adapters! {
     an_idempotent_post_on_a_stale_connection_is_sent_again
     a_get_on_a_stale_connection_is_sent_again_and_is_no_retry
     each_of_five_hundred_posts_on_stale_connections_arrives_once
+    each_of_five_hundred_idempotent_posts_on_stale_connections_is_sent_again
     two_thousand_gets_from_a_server_that_closes_after_each_answer_lose_none
 }
+
+const POSTS: usize = 500;
 
 /// A connection that answers one request, and closes once it has read another.
 fn stale() -> Vec<Step> {
@@ -77,8 +82,10 @@ async fn a_get_on_a_stale_connection_is_sent_again_and_is_no_retry<A: Adapter>()
     assert_all_back(&one);
 }
 
-async fn each_of_five_hundred_posts_on_stale_connections_arrives_once<A: Adapter>() {
-    const POSTS: usize = 500;
+async fn each_of_five_hundred_posts_on_stale_connections_arrives_once<A: Adapter + 'static>() {
+    // Under libcurl a request without a body that must not arrive twice never goes out on a connection
+    // in use.
+    let on_hyper = TypeId::of::<A>() == TypeId::of::<dace::tokio::Tokio>();
     let server = Server::start(vec![stale(); POSTS]);
     // The breaker would rightly stop this.
     let one = on::<A>(&server, |builder| builder.circuit_reset_timeout(ms(0)));
@@ -86,7 +93,8 @@ async fn each_of_five_hundred_posts_on_stale_connections_arrives_once<A: Adapter
         assert_eq!(get_root(&one).await.unwrap(), "first");
         let error = one
             .call(|call| async move {
-                let body = match id % 3 {
+                let body = match id % if on_hyper { 4 } else { 3 } {
+                    3 => Body::empty(),
                     0 => Body::from("x"),
                     1 => upload(vec![Ok("x")], Some(1)),
                     _ => upload(vec![Ok("x"), Ok("y")], None),
@@ -107,6 +115,26 @@ async fn each_of_five_hundred_posts_on_stale_connections_arrives_once<A: Adapter
         .collect();
     ids.sort_unstable();
     assert_eq!(ids, Vec::from_iter(0..POSTS));
+    assert_all_back(&one);
+}
+
+async fn each_of_five_hundred_idempotent_posts_on_stale_connections_is_sent_again<A: Adapter>() {
+    let server = Server::start(vec![stale(); 2 * POSTS]);
+    let one = on::<A>(&server, |builder| builder.retry_attempts(0));
+    for id in 0..POSTS {
+        assert_eq!(get_root(&one).await.unwrap(), "first");
+        let text = one
+            .call(|call| async move {
+                let post = call.http().post("/").header("x-id", id.to_string()).body("x");
+                post.idempotent(true).send().await?.text().await
+            })
+            .await
+            .unwrap();
+        assert_eq!(text, "first");
+    }
+    let arrivals = server.arrivals();
+    let ids = arrivals.iter().flat_map(|arrival| arrival.header("x-id"));
+    assert_eq!(ids.count(), 2 * POSTS);
     assert_all_back(&one);
 }
 

@@ -282,8 +282,8 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
         self
     }
 
-    /// Addresses of a name, which is then not looked up. On hyper they are tried in turn; isahc uses the
-    /// first.
+    /// Addresses of a name, which is then not looked up. On hyper they are tried in turn, each with its own
+    /// port, whatever the URL's. isahc uses the first, and only for URLs with its port; others are an error.
     #[must_use]
     pub fn resolve(mut self, name: &str, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         let given = (name.to_ascii_lowercase(), addresses.into_iter().collect());
