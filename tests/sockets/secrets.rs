@@ -10,6 +10,7 @@ use crate::support::{Seen, chain, dependency, ms};
 
 on_both_adapters! {
     no_failure_shows_a_secret
+    no_error_quotes_a_body
     no_settings_error_shows_a_secret
 }
 
@@ -20,7 +21,7 @@ async fn ask<R: Runtime, B: HttpBackend>(
     call: dace::Call<R, B>,
     url: String,
 ) -> Result<String, HttpError> {
-    let url = url.replace("http://", "http://s3cret-user:s3cret-password@");
+    let url = url.replace("://", "://s3cret-user:s3cret-password@");
     let request = call
         .http()
         .post(&url)
@@ -32,6 +33,13 @@ async fn ask<R: Runtime, B: HttpBackend>(
         .body("s3cret-body")
         .timeout(ms(300));
     request.send().await?.error_for_status()?.text().await
+}
+
+async fn ask_json<R: Runtime, B: HttpBackend>(
+    call: dace::Call<R, B>,
+    url: String,
+) -> Result<Vec<u8>, HttpError> {
+    call.http().get(&url).send().await?.json().await
 }
 
 /// Servers that fail, each in its own way.
@@ -101,43 +109,99 @@ fn failing() -> Vec<(&'static str, Server)> {
     ]
 }
 
+/// Proxies that open no way, each in its own manner: a URL, and what it answers.
+fn useless_proxies() -> Vec<(&'static str, Server)> {
+    let answers = |scheme: &'static str, then: Vec<Step>| (scheme, Server::start(vec![then; 2]));
+    vec![
+        answers(
+            "http",
+            vec![
+                Step::ReadHead,
+                send("HTTP/1.1 407 s3cret\r\nx: s3cret\r\ncontent-length: 6\r\n\r\ns3cret"),
+            ],
+        ),
+        answers("http", vec![Step::ReadHead, send("s3cret\r\n\r\n")]),
+        // No method is good enough; the sign-in is wrong.
+        answers("socks5h", vec![Step::ReadBytes(3), Step::Send(vec![5, 0xff])]),
+        answers(
+            "socks5h",
+            vec![
+                Step::ReadBytes(3),
+                Step::Send(vec![5, 2]),
+                Step::ReadBytes(3),
+                Step::Send(vec![1, 1]),
+            ],
+        ),
+    ]
+}
+
 async fn no_failure_shows_a_secret<A: Adapter>() {
     let (refusing, hanging) = (Refusing::new(), Hanging::new());
-    let mut urls = vec![
-        ("refused", refusing.url()),
-        ("hanging", hanging.url()),
-        ("unknown", String::from("http://unknown.invalid/")),
-        ("https", String::from("http://127.0.0.1/").replace("http", "https")),
-    ];
+    let secure = |url: String| url.replace("http://", "https://");
     let servers = failing();
-    urls.extend(servers.iter().map(|(what, server)| (*what, server.url("/"))));
-    for proxied in [false, true] {
-        for (what, url) in &urls {
-            if proxied && *what != "closed" {
-                continue;
-            }
-            let seen = Seen::default();
-            let one = dependency::<A>(|builder| {
-                let builder = builder
-                    .default_sensitive_header("x-default", "s3cret-default")
-                    .observer(seen.clone())
-                    .body_limit(1000)
-                    .connect_timeout(ms(200))
-                    .retry_attempts(1);
-                // A proxy that refuses.
-                let proxy = refusing.url().replace("http://", "http://s3cret-proxy:s3cret-pw@");
-                if proxied { builder.proxy(&proxy) } else { builder }
-            });
-            let report = one.call(|call| ask(call, url.clone())).report().await;
-            let mut shown = String::new();
-            write!(shown, "{report:?} {report} {:?} {}", one.snapshot(), one.snapshot()).unwrap();
-            let error = report.result.expect_err(what);
-            write!(shown, " {error} {error:?} {error:#?} {}", chain(&error)).unwrap();
-            for event in seen.events() {
-                write!(shown, " {event} {event:?}").unwrap();
-            }
-            assert!(!shown.contains(SECRET), "{what}: {shown}");
+    let plain =
+        Server::start(vec![vec![Step::ReadBytes(1), send("s3cret, s3cret"), Step::Drain]; 2]);
+    let mut cases = vec![
+        ("refused", refusing.url(), None),
+        ("hanging", hanging.url(), None),
+        ("unknown", String::from("http://unknown.invalid/"), None),
+        ("no TLS server", secure(plain.url("/")), None),
+    ];
+    cases.extend(servers.iter().map(|(what, server)| (*what, server.url("/"), None)));
+    let with_credentials = |url: String| Some(url.replace("://", "://s3cret-proxy:s3cret-pw@"));
+    let behind = secure(refusing.url());
+    cases.push(("a refusing proxy", behind.clone(), with_credentials(refusing.url())));
+    let proxies = useless_proxies();
+    for (scheme, server) in &proxies {
+        let url = server.url("").replace("http", scheme);
+        cases.push(("a useless proxy", behind.clone(), with_credentials(url)));
+    }
+    #[cfg(feature = "rustls")]
+    let unknown = {
+        let tls = Step::TlsRefused(dace_wire::Authority::new().server("127.0.0.1"));
+        Server::start(vec![vec![tls]; 2])
+    };
+    #[cfg(feature = "rustls")]
+    cases.push(("a certificate of nobody", secure(unknown.url("/")), None));
+    for (what, url, proxy) in cases {
+        no_secret_in::<A>(what, url, proxy).await;
+    }
+}
+
+/// Everything that is shown of a call that fails.
+async fn no_secret_in<A: Adapter>(what: &str, url: String, proxy: Option<String>) {
+    let seen = Seen::default();
+    let one = dependency::<A>(|builder| {
+        let builder = builder
+            .default_sensitive_header("x-default", "s3cret-default")
+            .observer(seen.clone())
+            .body_limit(1000)
+            .connect_timeout(ms(200))
+            .retry_attempts(1);
+        match &proxy {
+            Some(proxy) => builder.proxy(proxy),
+            None => builder,
         }
+    });
+    let report = one.call(|call| ask(call, url.clone())).report().await;
+    let mut shown = String::new();
+    write!(shown, "{report:?} {report} {:?} {}", one.snapshot(), one.snapshot()).unwrap();
+    let error = report.result.expect_err(what);
+    write!(shown, " {error} {error:?} {error:#?} {}", chain(&error)).unwrap();
+    for event in seen.events() {
+        write!(shown, " {event} {event:?}").unwrap();
+    }
+    assert!(!shown.contains(SECRET), "{what}: {shown}");
+}
+
+async fn no_error_quotes_a_body<A: Adapter>() {
+    for body in ["[\"s3cret\"]", "s3cret", "[1, s3cret"] {
+        let server =
+            Server::start([vec![Step::ReadRequest, dace_wire::ok(body), Step::AwaitClose]]);
+        let one = dependency::<A>(|builder| builder);
+        let error = one.call(|call| ask_json(call, server.url("/"))).await.expect_err(body);
+        let shown = format!("{error} {error:?} {error:#?} {}", chain(&error));
+        assert!(!shown.contains(SECRET), "{shown}");
     }
 }
 
