@@ -243,7 +243,8 @@ fn a_bad_proxy_or_default_header_is_told_when_the_dependency_is_built() {
         let builder = set(Builder::from(dace::Dependency::builder("test")));
         builder.build_with(sim.runtime(), sim.backend()).unwrap_err()
     };
-    let cases: [(&str, fn(Builder) -> Builder, &str); 8] = [
+    type Set = fn(Builder) -> Builder;
+    let cases: [(&str, Set, &str); 8] = [
         ("use_proxy", |builder| builder.use_proxy(true), "`https_proxy`"),
         ("proxy", |builder| builder.proxy("ftp://s3cret@x"), "socks5"),
         ("proxy", |builder| builder.proxy("http://x").use_proxy(true), "in one place"),

@@ -198,7 +198,8 @@ fn settings_of_the_backend_reach_it() {
 fn settings_that_would_do_nothing_are_refused() {
     use dace::http::{Certificate, DangerouslyAcceptAnyCertificate, Identity};
     type Builder = dace::DependencyBuilder<Still, Remembering>;
-    let cases: [(&str, fn(Builder) -> Builder); 7] = [
+    type Set = fn(Builder) -> Builder;
+    let cases: [(&str, Set); 7] = [
         ("use_proxy", |builder| builder.use_proxy(true)),
         ("root_certificate", |builder| {
             builder

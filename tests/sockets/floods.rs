@@ -83,7 +83,8 @@ async fn floods<A: Adapter>(no_head: FaultKind) {
     let plain = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
     let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     let forever = usize::MAX;
-    let cases: [(&str, &[u8], Vec<u8>, usize, &HttpErrorKind); 6] = [
+    type Case<'a> = (&'a str, &'a [u8], Vec<u8>, usize, &'a HttpErrorKind);
+    let cases: [Case<'_>; 6] = [
         ("a body without an end", plain, vec![b'x'; 1 << 16], forever, &too_large),
         ("chunks without an end", chunked, chunk, forever, &too_large),
         ("a bomb", gzip, bomb(1 << 28), 1, &too_large),

@@ -90,9 +90,7 @@ fn failing() -> Vec<(&'static str, Server)> {
         answers(
             "a status",
             vec![
-                send(format!(
-                    "HTTP/1.1 500 s3cret\r\nretry-after: s3cret\r\ncontent-length: 0\r\n\r\n"
-                )),
+                send("HTTP/1.1 500 s3cret\r\nretry-after: s3cret\r\ncontent-length: 0\r\n\r\n"),
                 Step::Drain,
             ],
         ),

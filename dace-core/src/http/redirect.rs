@@ -52,7 +52,7 @@ pub(crate) fn next(sent: Again, status: u16, location: &[u8]) -> Result<Request,
     let keeps = |header: &Header| {
         let of_body = to_get && BODY_HEADERS.contains(&header.name());
         let of_origin = header.name() == "host" || header.is_sensitive();
-        !of_body && !(leaves && of_origin)
+        !(of_body || leaves && of_origin)
     };
     let mut request = Request::new(if to_get { Method::GET } else { sent.method }, url);
     request.headers = sent.headers;
