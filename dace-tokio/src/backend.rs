@@ -162,30 +162,41 @@ impl HyperBackend {
         if let Some(link) = self.ready(route) {
             return Ok(link);
         }
-        let may_be_shared = match self.dialer.protocol {
+        let turn = match self.may_be_shared(route) {
+            true => Some(self.turns.wait(route, limit).await.ok_or_else(|| {
+                let what = "another exchange is still connecting to the same place";
+                HyperError::unsent(FaultKind::ConnectTimeout, what)
+            })?),
+            false => None,
+        };
+        if turn.is_some() {
+            if let Some(link) = self.ready(route) {
+                return Ok(link);
+            }
+        }
+        Ok(match self.open(route, url, limit).await? {
+            Opened::Http1(connection) => {
+                if turn.is_some() {
+                    self.turns.speaks_http1(route);
+                }
+                Link::Http1(connection)
+            }
+            // Whatever was spoken before: servers change, and some that share a name differ.
+            Opened::Http2(shared) => {
+                self.turns.speaks_http2(route);
+                Link::Http2(self.pool.share(route, &shared))
+            }
+        })
+    }
+
+    /// Whether the next connection on `route` may be for all, as far as is known.
+    #[cfg(feature = "http2")]
+    fn may_be_shared(&self, route: &Route) -> bool {
+        match self.dialer.protocol {
             Protocol::Http2 => true,
             Protocol::Negotiated => route.is_secure() && !self.turns.is_http1(route),
             _ => false,
-        };
-        if !may_be_shared {
-            return Ok(self.open(route, url, limit).await?.alone());
         }
-        let turn = self.turns.wait(route, limit).await.ok_or_else(|| {
-            let what = "another exchange is still connecting to the same place";
-            HyperError::unsent(FaultKind::ConnectTimeout, what)
-        })?;
-        if let Some(link) = self.ready(route) {
-            return Ok(link);
-        }
-        let link = match self.open(route, url, limit).await? {
-            Opened::Http1(connection) => {
-                self.turns.speaks_http1(route);
-                Link::Http1(connection)
-            }
-            Opened::Http2(shared) => Link::Http2(self.pool.share(route, &shared)),
-        };
-        drop(turn);
-        Ok(link)
     }
 
     #[cfg(feature = "http2")]

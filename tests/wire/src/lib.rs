@@ -249,6 +249,7 @@ contracts! {
     with_both alpn {
         a_server_may_choose_http2
         a_server_may_choose_http1
+        a_server_may_change_to_http2
         http2_alone_over_tls
         http2_alone_is_not_to_be_had_everywhere
         a_tunnel_may_carry_http2
