@@ -174,6 +174,8 @@ impl HyperBackend {
                 return Ok(link);
             }
         }
+        // The one before may have found HTTP/1.1: then those who waited connect side by side.
+        let turn = turn.filter(|_| self.may_be_shared(route));
         Ok(match self.open(route, url, limit).await? {
             Opened::Http1(connection) => {
                 if turn.is_some() {
