@@ -245,8 +245,8 @@ impl HyperBackend {
             .await
             .map_err(|error| HyperError::given_back(false, error))?;
         // Its errors reach the exchange that they concern.
-        tokio::spawn(async move { drop(driver.await) });
-        Ok(Connection { sender, gauge, born, reused: false })
+        let driver = tokio::spawn(async move { drop(driver.await) }).abort_handle();
+        Ok(Connection { sender, gauge, driver, born, reused: false })
     }
 
     /// `route` is where the connection goes afterwards, if it may be used again.
@@ -275,9 +275,7 @@ impl HyperBackend {
         };
         connection.gauge.head_complete();
         let (head, incoming) = answer.into_parts();
-        let hold = route.map_or(Hold::Nothing, |route| {
-            Hold::Lease(Lease { connection, route, pool: self.pool.clone() })
-        });
+        let hold = Hold::Lease(Lease { connection, route, pool: self.pool.clone() });
         let body = HyperBody::new(incoming, reused, progress, hold).await;
         Ok(Response { head: HyperHead(head), body })
     }

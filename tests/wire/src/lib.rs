@@ -124,6 +124,7 @@ contracts! {
         a_panicking_stream_harms_no_other
         a_stream_of_the_wrong_length_is_the_users_fault
         an_early_answer_is_an_answer
+        an_early_answer_does_not_wait_for_a_large_post
     }
     always connections {
         two_requests_share_a_connection
