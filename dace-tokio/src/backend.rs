@@ -162,30 +162,43 @@ impl HyperBackend {
         if let Some(link) = self.ready(route) {
             return Ok(link);
         }
-        let may_be_shared = match self.dialer.protocol {
+        let turn = match self.may_be_shared(route) {
+            true => Some(self.turns.wait(route, limit).await.ok_or_else(|| {
+                let what = "another exchange is still connecting to the same place";
+                HyperError::unsent(FaultKind::ConnectTimeout, what)
+            })?),
+            false => None,
+        };
+        if turn.is_some() {
+            if let Some(link) = self.ready(route) {
+                return Ok(link);
+            }
+        }
+        // The one before may have found HTTP/1.1: then those who waited connect side by side.
+        let turn = turn.filter(|_| self.may_be_shared(route));
+        Ok(match self.open(route, url, limit).await? {
+            Opened::Http1(connection) => {
+                if turn.is_some() {
+                    self.turns.speaks_http1(route);
+                }
+                Link::Http1(connection)
+            }
+            // Whatever was spoken before: servers change, and some that share a name differ.
+            Opened::Http2(shared) => {
+                self.turns.speaks_http2(route);
+                Link::Http2(self.pool.share(route, &shared))
+            }
+        })
+    }
+
+    /// Whether the next connection on `route` may be for all, as far as is known.
+    #[cfg(feature = "http2")]
+    fn may_be_shared(&self, route: &Route) -> bool {
+        match self.dialer.protocol {
             Protocol::Http2 => true,
             Protocol::Negotiated => route.is_secure() && !self.turns.is_http1(route),
             _ => false,
-        };
-        if !may_be_shared {
-            return Ok(self.open(route, url, limit).await?.alone());
         }
-        let turn = self.turns.wait(route, limit).await.ok_or_else(|| {
-            let what = "another exchange is still connecting to the same place";
-            HyperError::unsent(FaultKind::ConnectTimeout, what)
-        })?;
-        if let Some(link) = self.ready(route) {
-            return Ok(link);
-        }
-        let link = match self.open(route, url, limit).await? {
-            Opened::Http1(connection) => {
-                self.turns.speaks_http1(route);
-                Link::Http1(connection)
-            }
-            Opened::Http2(shared) => Link::Http2(self.pool.share(route, &shared)),
-        };
-        drop(turn);
-        Ok(link)
     }
 
     #[cfg(feature = "http2")]
@@ -232,8 +245,8 @@ impl HyperBackend {
             .await
             .map_err(|error| HyperError::given_back(false, error))?;
         // Its errors reach the exchange that they concern.
-        tokio::spawn(async move { drop(driver.await) });
-        Ok(Connection { sender, gauge, born, reused: false })
+        let driver = tokio::spawn(async move { drop(driver.await) }).abort_handle();
+        Ok(Connection { sender, gauge, driver, born, reused: false })
     }
 
     /// `route` is where the connection goes afterwards, if it may be used again.
@@ -262,9 +275,7 @@ impl HyperBackend {
         };
         connection.gauge.head_complete();
         let (head, incoming) = answer.into_parts();
-        let hold = route.map_or(Hold::Nothing, |route| {
-            Hold::Lease(Lease { connection, route, pool: self.pool.clone() })
-        });
+        let hold = Hold::Lease(Lease { connection, route, pool: self.pool.clone() });
         let body = HyperBody::new(incoming, reused, progress, hold).await;
         Ok(Response { head: HyperHead(head), body })
     }

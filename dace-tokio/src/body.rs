@@ -29,24 +29,36 @@ pub struct HyperBody {
 
 /// What a body holds of its connection.
 pub(crate) enum Hold {
-    /// Nothing, or not any more: the connection ends with the exchange, or the exchange has ended.
+    /// Nothing any more: the exchange has ended.
     Nothing,
     Lease(Lease),
     #[cfg(feature = "http2")]
     Ticket(Ticket),
 }
 
-/// A connection on loan to an exchange, and where it goes afterwards.
+/// A connection on loan to an exchange, and where it goes afterwards, if anywhere.
 pub(crate) struct Lease {
     pub(crate) connection: Connection,
-    pub(crate) route: Route,
+    pub(crate) route: Option<Route>,
     pub(crate) pool: Arc<Pool>,
 }
 
 impl Lease {
     fn park(mut self) {
         self.connection.reused = true;
-        self.pool.park(self.route, self.connection);
+        if let Some(route) = self.route {
+            self.pool.park(route, self.connection);
+        }
+    }
+
+    /// Whether nothing of the request is left to send, as far as this side can tell.
+    fn has_sent(&self, progress: &Arc<Progress>) -> bool {
+        progress.is_over() && !self.connection.gauge.is_blocked()
+    }
+
+    /// Closes the connection with a part of the request unsent, which hyper would wait for.
+    fn cut(&self) {
+        self.connection.driver.abort();
     }
 }
 
@@ -72,16 +84,22 @@ impl HyperBody {
     /// Gives the connection back, once it is ready for another exchange.
     ///
     /// One of HTTP/1.1 is as soon as the task that drives it has seen the end of this exchange, unless
-    /// the request is still being sent: then the answer came early, and the connection is closed.
+    /// the request is still being sent: then the answer came early, and the connection is closed. hyper
+    /// may have taken all of a request that the server does not read; the wire knows.
     fn poll_release(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.hold {
             Hold::Nothing => return Poll::Ready(()),
             Hold::Lease(lease) => {
-                let uploaded = self.progress.is_over();
-                let ready = uploaded && ready!(lease.connection.sender.poll_ready(cx)).is_ok();
+                lease.connection.gauge.watch(cx);
+                let uploaded = lease.has_sent(&self.progress);
+                let ready = uploaded
+                    && lease.route.is_some()
+                    && ready!(lease.connection.sender.poll_ready(cx)).is_ok();
                 if let Hold::Lease(lease) = std::mem::replace(&mut self.hold, Hold::Nothing) {
-                    if ready {
-                        lease.park();
+                    match ready {
+                        true => lease.park(),
+                        false if !uploaded => lease.cut(),
+                        false => {}
                     }
                 }
             }
@@ -161,7 +179,9 @@ impl Drop for HyperBody {
         match std::mem::replace(&mut self.hold, Hold::Nothing) {
             Hold::Nothing => {}
             Hold::Lease(lease) => {
-                if ended && self.progress.is_over() && lease.connection.sender.is_ready() {
+                if !lease.has_sent(&self.progress) {
+                    lease.cut();
+                } else if ended && lease.connection.sender.is_ready() {
                     lease.park();
                 }
             }

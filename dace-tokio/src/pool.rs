@@ -19,11 +19,13 @@ use crate::route::Route;
 use crate::upload::Upload;
 use crate::wire::Gauge;
 
-/// A connection of HTTP/1.1: the sender's end. The task that drives it ends when this is dropped.
+/// A connection of HTTP/1.1: the sender's end. The task that drives it ends when this is dropped, unless
+/// it has yet to write what nobody reads.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) sender: SendRequest<Upload>,
     pub(crate) gauge: Arc<Gauge>,
+    pub(crate) driver: AbortHandle,
     /// When it began to be made.
     pub(crate) born: Instant,
     /// Whether it has carried an answered exchange.

@@ -53,6 +53,11 @@ impl Turns {
         known.http1.insert(route.clone());
     }
 
+    /// The last connection on `route` can be shared: so will the next one be, perhaps.
+    pub(crate) fn speaks_http2(&self, route: &Route) {
+        self.lock().http1.remove(route);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

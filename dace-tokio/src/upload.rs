@@ -10,6 +10,10 @@ use bytes::Bytes;
 use dace_core::http::{BodyStream, BoxError, Payload};
 use http_body::{Body, Frame, SizeHint};
 
+/// How much of a body of bytes hyper gets at a time. As long as it has not taken the last, the request is
+/// known to be unsent.
+const PIECE: usize = 16 * 1024;
+
 /// The body of a request, as hyper takes it.
 pub(crate) struct Upload {
     content: Content,
@@ -102,9 +106,11 @@ impl Upload {
         match &mut self.content {
             Content::Done => Poll::Ready(None),
             Content::Bytes(bytes) => {
-                let bytes = std::mem::take(bytes);
-                self.content = Content::Done;
-                Poll::Ready(Some(Ok(bytes)))
+                let piece = bytes.split_to(bytes.len().min(PIECE));
+                if bytes.is_empty() {
+                    self.content = Content::Done;
+                }
+                Poll::Ready(Some(Ok(piece)))
             }
             Content::Stream { stream, left } => {
                 let mut known = self.progress.lock();

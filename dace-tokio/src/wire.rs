@@ -2,12 +2,13 @@
 //!
 //! Whether any byte of an answer came tells a closed connection from a truncated head; and how many
 //! came before the head was complete bounds informational answers, of which hyper skips any number.
+//! Whether the other side has stopped reading tells an answer that came early.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -21,6 +22,9 @@ pub(crate) struct Gauge {
     head_limit: usize,
     /// Whether TLS ended with an alert.
     refused: AtomicBool,
+    /// Whether what was to be written does not fit, and who wants to know.
+    blocked: AtomicBool,
+    watcher: Mutex<Option<Waker>>,
     /// Where exchanges share the connection: how many there are, and how many bytes of heads came since
     /// one of them got its own.
     #[cfg(feature = "http2")]
@@ -36,6 +40,8 @@ impl Gauge {
             awaiting_head: AtomicBool::new(false),
             head_limit,
             refused: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
+            watcher: Mutex::default(),
             #[cfg(feature = "http2")]
             open: AtomicUsize::new(0),
             #[cfg(feature = "http2")]
@@ -64,6 +70,32 @@ impl Gauge {
     /// without a word of why.
     pub(crate) fn refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Wakes the task of `cx` when what [`is_blocked`](Self::is_blocked) says changes.
+    pub(crate) fn watch(&self, cx: &Context<'_>) {
+        *self.watcher() = Some(cx.waker().clone());
+    }
+
+    /// Whether a part of the request waits for the other side to read.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::SeqCst)
+    }
+
+    fn wrote<T>(&self, poll: Poll<T>) -> Poll<T> {
+        let blocks = poll.is_pending();
+        if blocks != self.blocked.load(Ordering::Relaxed) {
+            self.blocked.store(blocks, Ordering::SeqCst);
+            let watcher = self.watcher().take();
+            if let Some(watcher) = watcher {
+                watcher.wake();
+            }
+        }
+        poll
+    }
+
+    fn watcher(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.watcher.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Checked before every read: hyper reads on only when it has parsed what it has, so what was
@@ -124,7 +156,8 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+        let poll = Pin::new(&mut self.socket).poll_write(cx, buf);
+        self.gauge.wrote(poll)
     }
 
     fn poll_write_vectored(
@@ -132,7 +165,8 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+        let poll = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        self.gauge.wrote(poll)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -140,7 +174,8 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        let poll = Pin::new(&mut self.socket).poll_flush(cx);
+        self.gauge.wrote(poll)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dace_core::http::{Connect, FaultKind, HttpBackend, HttpSettings, Sent};
 use dace_core::{Instant, Runtime as _};
 use dace_tokio::{HyperBackend, TokioRuntime};
-use dace_wire::{Gate, PATIENCE, Server, Step, get, keep_alive, ok, run};
+use dace_wire::{Gate, PATIENCE, Server, Step, get, keep_alive, ok, post, run, send};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 fn runtime() -> Runtime {
@@ -140,4 +140,24 @@ async fn a_paused_clock_pauses_both_now_and_sleep() {
     drop(runtime.sleep_until(Instant::NEVER));
     assert_ne!(runtime.seed(), runtime.seed());
     assert!(runtime.unix_time().is_some());
+}
+
+/// Nobody reads the rest of the request, and nobody will: it goes with its connection.
+#[test]
+fn an_upload_that_nobody_reads_ends_with_its_answer() {
+    runtime().block_on(async {
+        let held = Gate::new();
+        let answer = send("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno");
+        let script = || vec![Step::ReadHead, answer.clone(), Step::Wait(held.clone())];
+        let server = Server::start([script(), script()]);
+        let backend = backend(10);
+        for persistent in [true, false] {
+            let mut request = post(&server.url("/"), vec![b'x'; 24 << 20]);
+            request.options.persistent = persistent;
+            let answer = run(&backend, request).await.unwrap();
+            assert_eq!(answer.text(), "no");
+            all_tasks_end().await;
+        }
+        held.open();
+    });
 }

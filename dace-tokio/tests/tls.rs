@@ -65,3 +65,37 @@ fn a_configuration_that_contradicts_the_protocol_is_refused() {
     let (_server, offered) = pair(&["h2", "http/1.1"], Protocol::Negotiated);
     assert_eq!(offered.is_ok(), cfg!(feature = "http2"));
 }
+
+/// Those who waited for what the first one finds do not wait for each other too.
+#[cfg(feature = "http2")]
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_with_an_http1_server_do_not_queue() {
+    use dace_wire::{Gate, ok};
+
+    let authority = Authority::new();
+    let tls = Step::Tls(authority.server(NAME).speaking(&["http/1.1"]));
+    let (second, third) = (Gate::new(), Gate::new());
+    let end = || [Step::ReadRequest, Step::Wait(third.clone()), ok("done"), Step::AwaitClose];
+    let first = [tls.clone()].into_iter().chain(end());
+    // Neither handshake ends before both have begun.
+    let crossed = |own: &Gate, other: &Gate| {
+        let begin = [Step::Open(own.clone()), Step::Wait(other.clone()), tls.clone()];
+        begin.into_iter().chain(end()).collect()
+    };
+    let scripts = [first.collect(), crossed(&second, &third), crossed(&third, &second)];
+    let server = Server::start(scripts);
+    let mut settings = HttpSettings::default();
+    settings.resolve.push((NAME.to_owned(), vec![server.address()]));
+    settings.roots.push(authority.certificate());
+    let backend = HyperBackend::connect(settings).unwrap();
+    let exchanges: Vec<_> = (0..3)
+        .map(|_| {
+            let (backend, request) = (backend.clone(), get(&server.secure_url("/")));
+            tokio::spawn(async move { run(&backend, request).await.map(drop) })
+        })
+        .collect();
+    for exchange in exchanges {
+        exchange.await.unwrap().unwrap();
+    }
+    assert_eq!(server.connections(), 3);
+}

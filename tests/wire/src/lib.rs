@@ -124,6 +124,7 @@ contracts! {
         a_panicking_stream_harms_no_other
         a_stream_of_the_wrong_length_is_the_users_fault
         an_early_answer_is_an_answer
+        an_early_answer_does_not_wait_for_a_large_post
     }
     always connections {
         two_requests_share_a_connection
@@ -234,6 +235,7 @@ contracts! {
     with_http2 streams {
         a_stream_above_the_last_is_unsent
         a_stream_up_to_the_last_may_have_been_sent
+        a_goaway_is_not_quoted
         a_server_that_leaves_finishes_its_streams
         a_dropped_stream_harms_no_other
         a_dropped_http2_body_resets_its_stream
@@ -249,6 +251,7 @@ contracts! {
     with_both alpn {
         a_server_may_choose_http2
         a_server_may_choose_http1
+        a_server_may_change_to_http2
         http2_alone_over_tls
         http2_alone_is_not_to_be_had_everywhere
         a_tunnel_may_carry_http2

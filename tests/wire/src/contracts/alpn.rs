@@ -36,6 +36,25 @@ pub(crate) async fn a_server_may_choose_http1<B: Connect>(_: &Expected) {
     }
 }
 
+/// What was spoken before binds nobody: a server is upgraded, or several of them share a name.
+pub(crate) async fn a_server_may_change_to_http2<B: Connect>(_: &Expected) {
+    let authority = Authority::new();
+    let tls = authority.server(NAME);
+    let closing = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 3\r\n\r\none";
+    let before = vec![Step::ReadRequest, crate::send(closing), Step::AwaitClose];
+    let server = Server::start([
+        secure(&tls.speaking(&["http/1.1"]), before),
+        secure(&tls.speaking(&["h2", "http/1.1"]), streams(&["two", "three"])),
+    ]);
+    let backend: B = backend(trusting(&server, &authority));
+    let (old, new) = (Version::Http11, Version::Http2);
+    for (text, version) in [("one", old), ("two", new), ("three", new)] {
+        let answer = run(&backend, get(&server.secure_url("/"))).await.unwrap();
+        assert_eq!((answer.text().as_str(), answer.head.version()), (text, version));
+    }
+    assert_eq!(server.connections(), 2);
+}
+
 pub(crate) async fn http2_alone_over_tls<B: Connect>(_: &Expected) {
     let authority = Authority::new();
     let tls = authority.server(NAME).speaking(&["http/1.1", "h2"]);

@@ -121,3 +121,20 @@ pub(crate) async fn an_early_answer_is_an_answer<B: Connect>(_: &Expected) {
     assert_eq!(answer.text(), "next");
     held.open();
 }
+
+/// The server reads the head, says no, and reads no further; what is under way is more than fits.
+pub(crate) async fn an_early_answer_does_not_wait_for_a_large_post<B: Connect>(_: &Expected) {
+    for (length, text) in [(2, "no"), (0, "")] {
+        let head = format!("HTTP/1.1 413 Too Large\r\ncontent-length: {length}\r\n\r\n");
+        let held = Gate::new();
+        let early = vec![Step::ReadHead, send(head + text), Step::Wait(held.clone())];
+        let server = Server::start([early, keep_alive(&["next"])]);
+        let backend: B = backend(default);
+        let large = Body::from(Bytes::from(vec![b'x'; 24 << 20]));
+        let answer = run(&backend, post(&server.url("/"), large)).await.unwrap();
+        assert_eq!((answer.head.status(), answer.text().as_str()), (413, text));
+        let answer = run(&backend, get(&server.url("/"))).await.unwrap();
+        assert_eq!(answer.text(), "next");
+        held.open();
+    }
+}
