@@ -16,6 +16,9 @@ mod statsd;
 
 pub use dace_core::*;
 
+#[cfg(feature = "macros")]
+pub use dace_macros::fault_tolerant;
+
 #[cfg(feature = "tracing")]
 pub use logs::Logs;
 #[cfg(feature = "metrics")]

@@ -1,0 +1,59 @@
+//! The types of a decorated function: what it returns, and what it lends to every attempt.
+
+use crate::{Classify, Error};
+
+/// What a decorated function returns: any name of `Result`.
+#[diagnostic::on_unimplemented(
+    message = "a decorated function returns a `Result`, not `{Self}`",
+    label = "write `Result<{Self}, E>`, with the error that the function can end in"
+)]
+pub trait Outcome {
+    /// Of success.
+    type Ok;
+    /// Of failure.
+    type Err;
+    /// What callers see.
+    type Decorated;
+}
+
+impl<T, E> Outcome for Result<T, E> {
+    type Ok = T;
+    type Err = E;
+    type Decorated = Result<T, Error<E>>;
+}
+
+/// Nothing, of a type: an early `return` of it says what a block returns.
+#[inline]
+pub const fn returns<T, E>() -> Option<Result<T, E>> {
+    None
+}
+
+/// As [`returns`], where the error's type says what it means.
+#[inline]
+pub const fn returns_classified<T, E: Classify>() -> Option<Result<T, E>> {
+    None
+}
+
+/// An argument that every attempt can have: a reference, `Copy`, or `Clone`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be lent to every attempt: it is neither a reference nor `Copy` nor `Clone`",
+    label = "take `&{Self}` or `Arc<{Self}>`, or derive `Clone`"
+)]
+pub trait Lend: Sized {
+    /// For one attempt.
+    #[must_use]
+    fn lend(&self) -> Self;
+}
+
+impl<T: Clone> Lend for T {
+    #[inline]
+    fn lend(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// The argument, for one attempt.
+#[inline]
+pub fn lend<T: Lend>(argument: &T) -> T {
+    argument.lend()
+}
