@@ -42,7 +42,8 @@ pub(crate) struct Features {
 }
 
 impl Features {
-    pub(crate) const ON: Self = Self { statsd: cfg!(feature = "statsd"), tls: cfg!(feature = "tls") };
+    pub(crate) const ON: Self =
+        Self { statsd: cfg!(feature = "statsd"), tls: cfg!(feature = "tls") };
 
     /// The feature that is missing.
     fn missing(self, name: &str) -> Option<&'static str> {
@@ -80,8 +81,7 @@ impl Attribute {
         // A mistake is found again below.
         let _ = parser.parse2(tokens.clone());
         attribute.dace = dace.unwrap_or(attribute.dace);
-        let parser =
-            syn::meta::parser(|meta| attribute.parameter(&meta, features, errors));
+        let parser = syn::meta::parser(|meta| attribute.parameter(&meta, features, errors));
         if let Err(error) = parser.parse2(tokens) {
             errors.push(error);
         }
@@ -106,7 +106,9 @@ impl Attribute {
             return skip(meta);
         }
         if let Some(feature) = features.missing(&text) {
-            let problem = format!("`{text}` needs the feature `{feature}` of dace: switch it on in Cargo.toml");
+            let problem = format!(
+                "`{text}` needs the feature `{feature}` of dace: switch it on in Cargo.toml"
+            );
             errors.push(Error::new(name.span(), problem));
             return skip(meta);
         }
@@ -211,7 +213,8 @@ impl Attribute {
             return;
         }
         for name in &self.seen {
-            let fits = ["dependency", "fallback", "classify", "crate"].iter().any(|fits| name == fits);
+            let fits =
+                ["dependency", "fallback", "classify", "crate"].iter().any(|fits| name == fits);
             if !fits {
                 let problem = format!(
                     "`{name}` is said where the dependency is built, not beside `dependency`; move it there"
@@ -280,13 +283,17 @@ fn arguments(
     let as_it_is = || Ok((vec![value.to_token_stream()], value.to_token_stream().to_string()));
     let zero = || wrong(format!("`{name}` must not be zero; leave it out for the default"));
     match (kind, literal(value)) {
-        (Kind::Duration { zero: allowed }, Some(Lit::Str(text))) => match Written::parse(&text.value()) {
-            Some(written) if written.value.is_zero() && !allowed => zero(),
-            Some(written) => Ok((vec![written.tokens(dace, text)], format!("{:?}", written.value))),
-            None => wrong(String::from(
-                "a duration is a whole number and a unit of `us`, `ms`, `s`, `m`, `h`: `\"1500ms\"`",
-            )),
-        },
+        (Kind::Duration { zero: allowed }, Some(Lit::Str(text))) => {
+            match Written::parse(&text.value()) {
+                Some(written) if written.value.is_zero() && !allowed => zero(),
+                Some(written) => {
+                    Ok((vec![written.tokens(dace, text)], format!("{:?}", written.value)))
+                }
+                None => wrong(String::from(
+                    "a duration is a whole number and a unit of `us`, `ms`, `s`, `m`, `h`: `\"1500ms\"`",
+                )),
+            }
+        }
         (Kind::Duration { .. }, Some(Lit::Int(_) | Lit::Float(_))) => {
             wrong(format!("a duration has a unit: `{name} = \"10s\"`"))
         }
@@ -308,7 +315,9 @@ fn arguments(
                 let arguments = pair.elems.iter().map(|one| one.to_token_stream()).collect();
                 Ok((arguments, value.to_token_stream().to_string()))
             }
-            _ => wrong(format!("`{name}` takes two values: `{name} = (…, …)`; it may be given several times")),
+            _ => wrong(format!(
+                "`{name}` takes two values: `{name} = (…, …)`; it may be given several times"
+            )),
         },
         _ => as_it_is(),
     }

@@ -79,7 +79,7 @@ fn finder(attribute: &Attribute, shape: &Shape, errors: &mut Vec<Error>) -> Toke
         let name = name.to_string();
         quote!((#name, #text))
     });
-    let builder = Ident::new("builder", Span::mixed_site());
+    let builder = Ident::new("__builder", Span::mixed_site());
     let settings = settings(dace, &attribute.settings, &builder);
     quote!({
         static __SITE: #dace::decorated::Site<#call> = #dace::decorated::Site::new(#id, &[#(#texts),*]);
@@ -87,8 +87,8 @@ fn finder(attribute: &Attribute, shape: &Shape, errors: &mut Vec<Error>) -> Toke
             #settings
         }
         match __SITE.dependency(__settings) {
-            #dace::decorated::Ok(dependency) => dependency,
-            #dace::decorated::Err(error) => return #dace::decorated::Err(#dace::Error::Config(error)),
+            #dace::decorated::Ok(__dependency) => __dependency,
+            #dace::decorated::Err(__error) => return #dace::decorated::Err(#dace::Error::Config(__error)),
         }
     })
 }
@@ -121,8 +121,8 @@ fn around(
 ) -> TokenStream {
     let dace = &attribute.dace;
     let hygienic = |name| Ident::new(name, Span::mixed_site());
-    let (dependency, attempt) = (hygienic("dependency"), hygienic("attempt"));
-    let this = hygienic("this");
+    let (dependency, attempt) = (hygienic("__dependency"), hygienic("__attempt"));
+    let this = hygienic("__this");
     let mut lent = lent(dace, shape, |argument| &argument.pattern);
     let mut kept = self::lent(dace, shape, |argument| &argument.name);
     let mut body = body;
@@ -189,7 +189,7 @@ fn keeps_arguments(attribute: &Attribute) -> bool {
 fn returns(attribute: &Attribute, shape: &Shape) -> TokenStream {
     let dace = &attribute.dace;
     let (value, error) = &shape.output;
-    let typed = Ident::new("typed", Span::mixed_site());
+    let typed = Ident::new("__typed", Span::mixed_site());
     let of = if attribute.classify.is_some() {
         quote!(#dace::decorated::returns::<#value, #error>())
     } else {
@@ -199,7 +199,7 @@ fn returns(attribute: &Attribute, shape: &Shape) -> TokenStream {
 }
 
 fn fallback(path: &Expr, shape: &Shape) -> TokenStream {
-    let error = Ident::new("error", Span::mixed_site());
+    let error = Ident::new("__error", Span::mixed_site());
     let names = shape.arguments.iter().map(|argument| &argument.name);
     let receiver = shape.receiver.as_ref().filter(|_| is_of_self(path)).map(|receiver| {
         let word = &receiver.self_token;

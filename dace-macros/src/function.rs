@@ -19,12 +19,14 @@ impl Parse for Function {
         let attributes = input.call(Attribute::parse_outer)?;
         let visibility = input.parse()?;
         if !is_function(input) {
-            let problem = "only an async function can be decorated: `async fn name(…) -> Result<T, E>`";
+            let problem =
+                "only an async function can be decorated: `async fn name(…) -> Result<T, E>`";
             return Err(input.error(problem));
         }
         let signature = input.parse()?;
         if let Some(semicolon) = input.parse::<Option<Token![;]>>()? {
-            let problem = "a function without a body cannot be decorated; decorate those that have one";
+            let problem =
+                "a function without a body cannot be decorated; decorate those that have one";
             return Err(Error::new(semicolon.span, problem));
         }
         match input.parse()? {

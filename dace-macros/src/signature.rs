@@ -5,8 +5,8 @@ use quote::{ToTokens as _, format_ident, quote};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
 use syn::{
-    Error, FnArg, GenericArgument, Ident, Pat, PatType, Path, PathArguments, Receiver, ReceiverKind,
-    ReturnType, Safety, Signature, Token, Type, parse_quote, parse_quote_spanned,
+    Error, FnArg, GenericArgument, Ident, Pat, PatType, Path, PathArguments, Receiver,
+    ReceiverKind, ReturnType, Safety, Signature, Token, Type, parse_quote, parse_quote_spanned,
 };
 
 use crate::scope::Scope;
@@ -45,7 +45,8 @@ impl Shape {
     pub(crate) fn of(mut signature: Signature, dace: &Path, errors: &mut Vec<Error>) -> Self {
         check_qualifiers(&mut signature, errors);
         let inputs = std::mem::take(&mut signature.inputs);
-        let marked = inputs.iter().any(|input| matches!(input, FnArg::Typed(one) if is_marked(one)));
+        let marked =
+            inputs.iter().any(|input| matches!(input, FnArg::Typed(one) if is_marked(one)));
         let (mut call, mut receiver, mut arguments) = (None, None, Vec::new());
         let mut kept = Punctuated::<FnArg, Token![,]>::new();
         for input in inputs {
@@ -75,10 +76,17 @@ impl Shape {
         signature.inputs = kept;
         let output = output(&mut signature, dace, errors);
         let scope = Scope {
-            arguments: arguments.iter().flat_map(|one| names(one.pattern.to_token_stream())).collect(),
-            generics: signature.generics.type_params().map(|one| &one.ident)
+            arguments: arguments
+                .iter()
+                .flat_map(|one| names(one.pattern.to_token_stream()))
+                .collect(),
+            generics: signature
+                .generics
+                .type_params()
+                .map(|one| &one.ident)
                 .chain(signature.generics.const_params().map(|one| &one.ident))
-                .map(Ident::to_string).collect(),
+                .map(Ident::to_string)
+                .collect(),
         };
         Self { signature, call, receiver, arguments, output, scope }
     }
@@ -124,7 +132,8 @@ fn check_receiver(receiver: &Receiver, errors: &mut Vec<Error>) {
         _ => false,
     };
     if exclusive {
-        let problem = "`&mut self` cannot be lent to every attempt: take `&self`, with a lock inside";
+        let problem =
+            "`&mut self` cannot be lent to every attempt: take `&self`, with a lock inside";
         errors.push(Error::new_spanned(receiver, problem));
     }
 }
@@ -167,7 +176,9 @@ fn argument(parameter: &mut PatType, position: usize, errors: &mut Vec<Error>) -
     }
     let pattern = (*parameter.pat).clone();
     let name = match &pattern {
-        Pat::Ident(plain) if plain.by_ref.is_none() && plain.subpat.is_none() => plain.ident.clone(),
+        Pat::Ident(plain) if plain.by_ref.is_none() && plain.subpat.is_none() => {
+            plain.ident.clone()
+        }
         _ => format_ident!("__argument_{position}", span = pattern.span()),
     };
     *parameter.pat = parse_quote!(#name);
@@ -196,7 +207,8 @@ fn output(
     let ReturnType::Type(_, returned) = &mut signature.output else {
         let problem = "a decorated function returns a `Result`: write `-> Result<(), E>`";
         errors.push(Error::new(signature.paren_token.span.close(), problem));
-        signature.output = parse_quote!(-> #dace::decorated::Result<(), #dace::Error<#dace::HttpError>>);
+        signature.output =
+            parse_quote!(-> #dace::decorated::Result<(), #dace::Error<#dace::HttpError>>);
         return (quote!(()), quote!(#dace::HttpError));
     };
     if let Some((value, error)) = literal_result(returned) {
@@ -205,7 +217,8 @@ fn output(
         return types;
     }
     if has_impl(returned) {
-        let problem = "`impl Trait` is seen in a literal `Result<impl Trait, E>` alone: write it out";
+        let problem =
+            "`impl Trait` is seen in a literal `Result<impl Trait, E>` alone: write it out";
         errors.push(Error::new_spanned(&*returned, problem));
     } else if is_surely_none(returned) {
         let problem = format!(
@@ -245,9 +258,12 @@ fn is_surely_none(returned: &Type) -> bool {
     match returned {
         Type::Path(path) => path.path.segments.last().is_some_and(|last| {
             ["Option", "String", "Vec", "bool", "u8", "u16", "u32", "u64", "usize", "i32", "i64"]
-                .iter().any(|name| last.ident == name)
+                .iter()
+                .any(|name| last.ident == name)
         }),
-        Type::Tuple(_) | Type::Reference(_) | Type::Array(_) | Type::Slice(_) | Type::Never(_) => true,
+        Type::Tuple(_) | Type::Reference(_) | Type::Array(_) | Type::Slice(_) | Type::Never(_) => {
+            true
+        }
         _ => false,
     }
 }
@@ -281,18 +297,17 @@ pub(crate) fn with_self_renamed(body: TokenStream, name: &Ident) -> TokenStream 
             after_item = false;
             TokenTree::Punct(end)
         }
-        TokenTree::Ident(word) if word == "self" => {
-            TokenTree::Ident(Ident::new(&name.to_string(), word.span().resolved_at(Span::mixed_site())))
-        }
+        TokenTree::Ident(word) if word == "self" => TokenTree::Ident(Ident::new(
+            &name.to_string(),
+            word.span().resolved_at(Span::mixed_site()),
+        )),
         TokenTree::Group(group) if after_item => {
             after_item = group.delimiter() != proc_macro2::Delimiter::Brace;
             TokenTree::Group(group)
         }
         TokenTree::Group(group) => {
-            let mut renamed = proc_macro2::Group::new(
-                group.delimiter(),
-                with_self_renamed(group.stream(), name),
-            );
+            let mut renamed =
+                proc_macro2::Group::new(group.delimiter(), with_self_renamed(group.stream(), name));
             renamed.set_span(group.span());
             TokenTree::Group(renamed)
         }

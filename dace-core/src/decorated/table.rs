@@ -75,6 +75,12 @@ fn agree(id: &str, first: &Claim, second: &Claim) -> Result<(), ConfigError> {
     let Some(&(setting, _)) = here.or_else(there) else {
         return Ok(());
     };
+    if SECRET.contains(&setting) {
+        let problem = format!(
+            "differs between `{other}` and `{one}`, which share the dependency `{id}`; say the same in both"
+        );
+        return Err(ConfigError::new(setting, problem));
+    }
     let problem = format!(
         "{} in `{other}` and {} in `{one}`, which share the dependency `{id}`; say the same in both",
         told(second, setting),
@@ -82,6 +88,9 @@ fn agree(id: &str, first: &Claim, second: &Claim) -> Result<(), ConfigError> {
     );
     Err(ConfigError::new(setting, problem))
 }
+
+/// Settings whose values may hold what no error shows.
+const SECRET: [&str; 4] = ["default_header", "default_sensitive_header", "identity", "proxy"];
 
 fn told(claim: &Claim, setting: &str) -> alloc::string::String {
     let values = claim.settings.iter().filter(|(name, _)| *name == setting);
