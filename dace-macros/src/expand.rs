@@ -57,14 +57,14 @@ fn finder(attribute: &Attribute, shape: &Shape, errors: &mut Vec<Error>) -> Toke
     if let Some(given) = &attribute.dependency {
         return quote_spanned!(given.span()=> #dace::decorated::given(&#given));
     }
-    let call: TokenStream = match (&attribute.runtime, &shape.call) {
-        (Some(runtime), _) => quote_spanned!(runtime.span()=> #dace::decorated::CallOn<#runtime>),
+    let (call, span): (TokenStream, Span) = match (&attribute.runtime, &shape.call) {
+        (Some(runtime), _) => (quote!(#dace::decorated::CallOn<#runtime>), runtime.span()),
         (None, Some(call)) => {
             if is_generic(&call.of, shape) {
                 let problem = "which runtime? name the call's, as in `dace::tokio::Call`, or give `dependency = …`";
                 errors.push(Error::new_spanned(&call.of, problem));
             }
-            call.of.to_token_stream()
+            (call.of.to_token_stream(), call.of.span())
         }
         // With `dependency` that was not understood, there is a mistake already.
         (None, None) => {
@@ -75,22 +75,32 @@ fn finder(attribute: &Attribute, shape: &Shape, errors: &mut Vec<Error>) -> Toke
         }
     };
     let id = id_tokens(attribute.dependency_id.as_ref(), dace);
-    let texts = attribute.settings.iter().map(|Given { name, text, .. }| {
-        let name = name.to_string();
-        quote!((#name, #text))
-    });
-    let builder = Ident::new("__builder", Span::mixed_site());
+    let lines =
+        attribute.settings.iter().map(|Given { name, text, .. }| format!("{name} = {text}"));
+    let lines = lines.map(|line| line.replace('\n', " ")).collect::<Vec<_>>().join("\n");
+    let builder = Ident::new("__to", Span::mixed_site());
+    // A type that is no call is told at its place.
+    let site = at(span, quote!(#dace::decorated::Site<#call>));
+    let builder_type = at(span, quote!(#dace::decorated::Builder<#call>));
+    let error = &shape.output.1;
+    let found = at(span, quote!(__SITE.dependency::<#error, _>(__set)?));
     let settings = settings(dace, &attribute.settings, &builder);
     quote!({
-        static __SITE: #dace::decorated::Site<#call> = #dace::decorated::Site::new(#id, &[#(#texts),*]);
-        fn __settings(#builder: #dace::decorated::Builder<#call>) -> #dace::decorated::Builder<#call> {
+        static __SITE: #site = #dace::decorated::Site::new(#id, #lines);
+        fn __set(#builder: #builder_type) -> #builder_type {
             #settings
         }
-        match __SITE.dependency(__settings) {
-            #dace::decorated::Ok(__dependency) => __dependency,
-            #dace::decorated::Err(__error) => return #dace::decorated::Err(#dace::Error::Config(__error)),
-        }
+        #found
     })
+}
+
+/// All of it at one place.
+fn at(span: Span, tokens: TokenStream) -> TokenStream {
+    let placed = tokens.into_iter().map(|mut token| {
+        token.set_span(token.span().located_at(span));
+        token
+    });
+    placed.collect()
 }
 
 fn is_generic(of: &Type, shape: &Shape) -> bool {
@@ -143,7 +153,7 @@ fn around(
             (quote!(#attempt), quote!(let #pattern = #lent;))
         }
     };
-    let returns = returns(attribute, shape);
+    let returns = returns(dace, shape);
     let mut attempts = quote!(move |#parameter| {
         #lent
         async move {
@@ -157,12 +167,19 @@ fn around(
     }
     let classify = attribute.classify.as_ref().map(|classify| {
         let (value, error) = &shape.output;
-        quote!(.classify(#dace::decorated::classifier::<#value, #error, _>(#classify)))
+        let typed = quote!(.classify(#dace::decorated::classifier::<#value, #error, _>(#classify)));
+        at(classify.span(), typed)
     });
     let fallback = attribute.fallback.as_ref().map(|fallback| self::fallback(fallback, shape));
+    // An error that does not say what it means is told at its type.
+    let place = match (&attribute.classify, &attribute.fallback) {
+        (None, _) => shape.output.1.span(),
+        (Some(_), Some(last)) | (Some(last), None) => last.span(),
+    };
+    let awaited = at(place, quote!(.await));
     quote! {
         let #dependency = #finder;
-        #dependency.call(#attempts) #classify #fallback.await
+        #dependency.call(#attempts) #classify #fallback #awaited
     }
 }
 
@@ -186,16 +203,9 @@ fn keeps_arguments(attribute: &Attribute) -> bool {
 }
 
 /// Says what the body returns, before it says it itself: `?` and coercions go by it.
-fn returns(attribute: &Attribute, shape: &Shape) -> TokenStream {
-    let dace = &attribute.dace;
+fn returns(dace: &Path, shape: &Shape) -> TokenStream {
     let (value, error) = &shape.output;
-    let typed = Ident::new("__typed", Span::mixed_site());
-    let of = if attribute.classify.is_some() {
-        quote!(#dace::decorated::returns::<#value, #error>())
-    } else {
-        quote!(#dace::decorated::returns_classified::<#value, #error>())
-    };
-    quote!(if let #dace::decorated::Some(#typed) = #of { return #typed; })
+    quote!(if false { return #dace::decorated::returns::<#value, #error>(); })
 }
 
 fn fallback(path: &Expr, shape: &Shape) -> TokenStream {
@@ -206,7 +216,7 @@ fn fallback(path: &Expr, shape: &Shape) -> TokenStream {
         quote!(#word,)
     });
     let call = quote_spanned!(path.span()=> #path(#receiver #error, #(#names),*));
-    quote!(.fallback(move |#error| #call))
+    at(path.span(), quote!(.fallback(move |#error| #call)))
 }
 
 /// `Self::name`: a method, which gets `self` too.
@@ -214,5 +224,61 @@ fn is_of_self(path: &Expr) -> bool {
     match path {
         Expr::Path(path) => path.path.segments.first().is_some_and(|first| first.ident == "Self"),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Read it after a change: it is what users see when they expand the attribute.
+    #[test]
+    fn the_expansion_is_small_and_reads_well() {
+        let attribute = quote! {
+            dependency_id = "users", load_balancer = pick_users, fallback = cached_user,
+            timeout = "5s", retry_attempts = 3, retry_on_timeout = false, max_open_per_netloc = 10,
+            circuit_reset_timeout = "10s", expected_in = "200ms", http_pool_size = 10,
+            connect_timeout = "1s", use_proxy = false
+        };
+        let function = quote! {
+            /// The user.
+            pub async fn user(call: &Call, id: u64) -> Result<User, HttpError> {
+                call.http().get(&format!("/users/{id}")).send().await?.json().await
+            }
+        };
+        let expanded = expand(attribute, function);
+        let file = syn::parse2(expanded).expect("it is a file of Rust");
+        let text = prettyplease::unparse(&file);
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/expansion.rs.txt");
+        if std::env::var_os("DACE_BLESS").is_some() {
+            std::fs::write(path, &text).expect("the file can be written");
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(text, written, "look at it, then write it with DACE_BLESS=1");
+    }
+
+    #[test]
+    fn every_path_of_the_expansion_begins_at_dace() {
+        for attribute in
+            [quote!(timeout = "1s", fallback = f), quote!(dependency = d, classify = c)]
+        {
+            let function = quote!(
+                async fn f(call: Call, x: u8) -> R {
+                    body
+                }
+            );
+            let text = expand(attribute, function).to_string();
+            for (at, _) in text.match_indices(":: ") {
+                let before = text[..at].trim_end();
+                let continues =
+                    before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '>');
+                let turbofish = text[at..].starts_with(":: <");
+                assert!(
+                    continues || turbofish || text[at..].starts_with(":: dace"),
+                    "{}",
+                    &text[at..]
+                );
+            }
+        }
     }
 }

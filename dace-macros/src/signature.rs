@@ -207,25 +207,23 @@ fn output(
     let ReturnType::Type(_, returned) = &mut signature.output else {
         let problem = "a decorated function returns a `Result`: write `-> Result<(), E>`";
         errors.push(Error::new(signature.paren_token.span.close(), problem));
-        signature.output =
-            parse_quote!(-> #dace::decorated::Result<(), #dace::Error<#dace::HttpError>>);
-        return (quote!(()), quote!(#dace::HttpError));
+        return nothing(signature, dace);
     };
     if let Some((value, error)) = literal_result(returned) {
         let types = (named(value), error.to_token_stream());
         *error = parse_quote_spanned!(error.span()=> #dace::Error<#error>);
         return types;
     }
-    if has_impl(returned) {
-        let problem =
-            "`impl Trait` is seen in a literal `Result<impl Trait, E>` alone: write it out";
-        errors.push(Error::new_spanned(&*returned, problem));
+    let refused = if has_impl(returned) {
+        "`impl Trait` is seen in a literal `Result<impl Trait, E>` alone: write it out"
     } else if is_surely_none(returned) {
-        let problem = format!(
-            "a decorated function returns a `Result`: write `Result<{}, E>`",
-            returned.to_token_stream(),
-        );
-        errors.push(Error::new_spanned(&*returned, problem));
+        "a decorated function returns a `Result`: write `Result<…, E>` around this"
+    } else {
+        ""
+    };
+    if !refused.is_empty() {
+        errors.push(Error::new_spanned(&*returned, refused));
+        return nothing(signature, dace);
     }
     let span = returned.span();
     let original = returned.clone();
@@ -234,6 +232,13 @@ fn output(
         quote::quote_spanned!(span=> <#original as #dace::decorated::Outcome>::Ok),
         quote::quote_spanned!(span=> <#original as #dace::decorated::Outcome>::Err),
     )
+}
+
+/// Something in place of a type that is none.
+fn nothing(signature: &mut Signature, dace: &Path) -> (TokenStream, TokenStream) {
+    signature.output =
+        parse_quote!(-> #dace::decorated::Result<(), #dace::Error<#dace::HttpError>>);
+    (quote!(()), quote!(#dace::HttpError))
 }
 
 /// The two types of a `Result<T, E>` that is written out.

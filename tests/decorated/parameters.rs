@@ -32,43 +32,43 @@ macro_rules! said {
 const SECOND: Duration = Duration::from_secs(1);
 
 said! {
-    timeout: [timeout = "200ms"] => "timeout(200ms)", "timeout: 200ms";
-    no_timeout: [no_timeout] => "no_timeout()", "no_timeout: ";
-    attempt_timeout: [attempt_timeout = "1m"] => "attempt_timeout(60s)", "attempt_timeout: 60s";
-    retry_attempts: [retry_attempts = 7] => "retry_attempts(7)", "retry_attempts: 7";
-    retry_on_timeout: [retry_on_timeout = true] => "retry_on_timeout(true)", "retry_on_timeout: true";
-    idempotent: [idempotent = false] => "idempotent(false)", "idempotent: false";
-    max_open_per_netloc: [max_open_per_netloc = 1_0] => "max_open_per_netloc(10)", "max_open_per_netloc: 10";
-    queue: [queue = 0] => "queue(0)", "queue: 0";
-    expected_in: [expected_in = "1h"] => "expected_in(3600s)", "expected_in: 3600s";
-    hang_after: [hang_after = SECOND] => "hang_after(1s)", "hang_after: SECOND";
-    connect_timeout: [connect_timeout = "500us"] => "connect_timeout(500µs)", "connect_timeout: 500µs";
-    http_pool_size: [http_pool_size = 3] => "http_pool_size(3)", "http_pool_size: 3";
-    stall_timeout: [stall_timeout = "9ns"] => "stall_timeout(9ns)", "stall_timeout: 9ns";
-    body_limit: [body_limit = 0x10] => "body_limit(16)", "body_limit: 16";
-    circuit_reset_timeout: [circuit_reset_timeout = "0s"] => "circuit_reset_timeout(0ns)", "circuit_reset_timeout: 0ns";
-    breaker: [breaker = "b"] => "breaker(\"b\")", "breaker: \"b\"";
-    backoff: [backoff = "b"] => "backoff(\"b\")", "backoff: \"b\"";
-    budget: [budget = "b"] => "budget(\"b\")", "budget: \"b\"";
-    hint_max: [hint_max = "3s"] => "hint_max(3s)", "hint_max: 3s";
-    max_netlocs: [max_netlocs = 4] => "max_netlocs(4)", "max_netlocs: 4";
-    targets: [targets = ["http://a"]] => "targets([\"http://a\"])", "targets: [\"http://a\"]";
-    load_balancer: [load_balancer = 1 + 1] => "load_balancer(2)", "load_balancer: 1 + 1";
-    observer: [observer = 1, observer = 2] => "observer(1)observer(2)", "observer: 1, observer: 2";
-    try_observer: [try_observer = 1] => "try_observer(1)", "try_observer: 1";
-    https_only: [https_only = true] => "https_only(true)", "https_only: true";
-    max_redirects: [max_redirects = 2] => "max_redirects(2)", "max_redirects: 2";
-    user_agent: [user_agent = "me"] => "user_agent(\"me\")", "user_agent: \"me\"";
-    default_header: [default_header = ("a", "b")] => "default_header(\"a\", \"b\")", "default_header: (\"a\", \"b\")";
-    default_sensitive_header: [default_sensitive_header = ("a", 1)] => "default_sensitive_header(\"a\", 1)", "default_sensitive_header: (\"a\", 1)";
-    use_proxy: [use_proxy = true] => "use_proxy(true)", "use_proxy: true";
-    proxy: [proxy = "http://p:1"] => "proxy(\"http://p:1\")", "proxy: \"http://p:1\"";
-    protocol: [protocol = 1] => "protocol(1)", "protocol: 1";
-    http_idle_timeout: [http_idle_timeout = "4s"] => "http_idle_timeout(4s)", "http_idle_timeout: 4s";
-    http_max_age: [http_max_age = "4s"] => "http_max_age(4s)", "http_max_age: 4s";
-    resolve: [resolve = ("a", [1])] => "resolve(\"a\", [1])", "resolve: (\"a\", [1])";
-    head_limit: [head_limit = 5] => "head_limit(5)", "head_limit: 5";
-    statsd: [statsd = "h:1"] => "statsd(\"h:1\")", "statsd: \"h:1\"";
+    timeout: [timeout = "200ms"] => "timeout(200ms)", "timeout = 200ms";
+    no_timeout: [no_timeout] => "no_timeout()", "no_timeout = ";
+    attempt_timeout: [attempt_timeout = "1m"] => "attempt_timeout(60s)", "attempt_timeout = 60s";
+    retry_attempts: [retry_attempts = 7] => "retry_attempts(7)", "retry_attempts = 7";
+    retry_on_timeout: [retry_on_timeout = true] => "retry_on_timeout(true)", "retry_on_timeout = true";
+    idempotent: [idempotent = false] => "idempotent(false)", "idempotent = false";
+    max_open_per_netloc: [max_open_per_netloc = 1_0] => "max_open_per_netloc(10)", "max_open_per_netloc = 10";
+    queue: [queue = 0] => "queue(0)", "queue = 0";
+    expected_in: [expected_in = "1h"] => "expected_in(3600s)", "expected_in = 3600s";
+    hang_after: [hang_after = SECOND] => "hang_after(1s)", "hang_after = SECOND";
+    connect_timeout: [connect_timeout = "500us"] => "connect_timeout(500µs)", "connect_timeout = 500µs";
+    http_pool_size: [http_pool_size = 3] => "http_pool_size(3)", "http_pool_size = 3";
+    stall_timeout: [stall_timeout = "9ns"] => "stall_timeout(9ns)", "stall_timeout = 9ns";
+    body_limit: [body_limit = 0x10] => "body_limit(16)", "body_limit = 16";
+    circuit_reset_timeout: [circuit_reset_timeout = "0s"] => "circuit_reset_timeout(0ns)", "circuit_reset_timeout = 0ns";
+    breaker: [breaker = "b"] => "breaker(\"b\")", "breaker = \"b\"";
+    backoff: [backoff = "b"] => "backoff(\"b\")", "backoff = \"b\"";
+    budget: [budget = "b"] => "budget(\"b\")", "budget = \"b\"";
+    hint_max: [hint_max = "3s"] => "hint_max(3s)", "hint_max = 3s";
+    max_netlocs: [max_netlocs = 4] => "max_netlocs(4)", "max_netlocs = 4";
+    targets: [targets = ["http://a"]] => "targets([\"http://a\"])", "targets = [\"http://a\"]";
+    load_balancer: [load_balancer = 1 + 1] => "load_balancer(2)", "load_balancer = 1 + 1";
+    observer: [observer = 1, observer = 2] => "observer(1)observer(2)", "observer = 1, observer = 2";
+    try_observer: [try_observer = 1] => "try_observer(1)", "try_observer = 1";
+    https_only: [https_only = true] => "https_only(true)", "https_only = true";
+    max_redirects: [max_redirects = 2] => "max_redirects(2)", "max_redirects = 2";
+    user_agent: [user_agent = "me"] => "user_agent(\"me\")", "user_agent = \"me\"";
+    default_header: [default_header = ("a", "b")] => "default_header(\"a\", \"b\")", "default_header = (\"a\", \"b\")";
+    default_sensitive_header: [default_sensitive_header = ("a", 1)] => "default_sensitive_header(\"a\", 1)", "default_sensitive_header = (\"a\", 1)";
+    use_proxy: [use_proxy = true] => "use_proxy(true)", "use_proxy = true";
+    proxy: [proxy = "http://p:1"] => "proxy(\"http://p:1\")", "proxy = \"http://p:1\"";
+    protocol: [protocol = 1] => "protocol(1)", "protocol = 1";
+    http_idle_timeout: [http_idle_timeout = "4s"] => "http_idle_timeout(4s)", "http_idle_timeout = 4s";
+    http_max_age: [http_max_age = "4s"] => "http_max_age(4s)", "http_max_age = 4s";
+    resolve: [resolve = ("a", [1])] => "resolve(\"a\", [1])", "resolve = (\"a\", [1])";
+    head_limit: [head_limit = 5] => "head_limit(5)", "head_limit = 5";
+    statsd: [statsd = "h:1"] => "statsd(\"h:1\")", "statsd = \"h:1\"";
 }
 
 #[cfg(any(feature = "rustls", feature = "rustls-ring"))]
@@ -76,10 +76,10 @@ mod secure {
     use dace::HttpError;
 
     said! {
-        root_certificate: [root_certificate = 1, root_certificate = 2] => "root_certificate(1)root_certificate(2)", "root_certificate: 1, root_certificate: 2";
-        identity: [identity = 1] => "identity(1)", "identity: 1";
-        verification: [verification = 1] => "verification(1)", "verification: 1";
-        tls: [tls = 1] => "tls(1)", "tls: 1";
+        root_certificate: [root_certificate = 1, root_certificate = 2] => "root_certificate(1)root_certificate(2)", "root_certificate = 1, root_certificate = 2";
+        identity: [identity = 1] => "identity(1)", "identity = 1";
+        verification: [verification = 1] => "verification(1)", "verification = 1";
+        tls: [tls = 1] => "tls(1)", "tls = 1";
     }
 
     #[test]

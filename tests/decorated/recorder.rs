@@ -10,12 +10,12 @@ pub(crate) mod decorated {
     use std::marker::PhantomData;
 
     use dace::decorated::Handle;
-    pub(crate) use dace::decorated::{CallOn, Duration, Err, None, Ok, Some, returns_classified};
-    use dace::{ConfigError, Dependency};
+    pub(crate) use dace::decorated::{CallOn, Duration, None, Some, returns};
+    use dace::{ConfigError, Dependency, Error};
 
     pub(crate) struct Site<C> {
         id: Option<&'static str>,
-        settings: &'static [(&'static str, &'static str)],
+        settings: &'static str,
         call: PhantomData<fn() -> C>,
     }
 
@@ -25,22 +25,21 @@ pub(crate) mod decorated {
     }
 
     impl<C: Handle> Site<C> {
-        pub(crate) const fn new(
-            id: Option<&'static str>,
-            settings: &'static [(&'static str, &'static str)],
-        ) -> Self {
+        pub(crate) const fn new(id: Option<&'static str>, settings: &'static str) -> Self {
             Self { id, settings, call: PhantomData }
         }
 
-        pub(crate) fn dependency(
+        pub(crate) fn dependency<E, F>(
             &self,
-            set: fn(Builder<C>) -> Builder<C>,
-        ) -> Result<Dependency<C::Runtime, C::Backend>, ConfigError> {
+            set: F,
+        ) -> Result<Dependency<C::Runtime, C::Backend>, Error<E>>
+        where
+            F: FnOnce(Builder<C>) -> Builder<C>,
+        {
             let Builder { said, .. } = set(Builder { said: String::new(), call: PhantomData });
-            let settings: Vec<_> =
-                self.settings.iter().map(|(name, text)| format!("{name}: {text}")).collect();
             let id = self.id.unwrap_or("its own path");
-            Err(ConfigError::new("said", format!("{id}; {said}; {}", settings.join(", "))))
+            let settings = self.settings.replace('\n', ", ");
+            Err(Error::Config(ConfigError::new("said", format!("{id}; {said}; {settings}"))))
         }
     }
 

@@ -16,7 +16,7 @@ pub use core::option::Option::{None, Some};
 pub use core::result::Result::{self, Err, Ok};
 pub use core::time::Duration;
 
-pub use outcome::{Lend, Outcome, lend, returns, returns_classified};
+pub use outcome::{Lend, Outcome, lend, returns};
 pub use site::Site;
 pub use table::{find, reset};
 

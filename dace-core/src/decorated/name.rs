@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
-/// `a::f::{{closure}}::__settings` is in `a::f`; `<a::T<u8> as a::Tr>::f::…` is in `a::T::Tr::f`.
+/// `a::f::{{closure}}::__set` is in `a::f`; `<a::T<u8> as a::Tr>::f::…` is in `a::T::Tr::f`.
 ///
 /// For a free function it is the module path and the name; what lies between (a type, a function around
 /// it) keeps functions of the same name apart.
@@ -72,13 +72,13 @@ mod tests {
     #[test]
     fn a_functions_name_is_its_path_with_the_type_and_without_what_is_generic() {
         for (inner, name) in [
-            ("a::b::f::__settings", "a::b::f"),
-            ("a::f::{{closure}}::__settings", "a::f"),
-            ("a::outer::{{closure}}::f::{{closure}}::__settings", "a::outer::f"),
-            ("a::Users::name::{{closure}}::__settings", "a::Users::name"),
-            ("a::Users<T>::name::__settings", "a::Users::name"),
-            ("<a::Users<u8> as b::Names<T>>::name::__settings", "a::Users::Names::name"),
-            ("a::<impl a::b::Users>::name::__settings", "a::name"),
+            ("a::b::f::__set", "a::b::f"),
+            ("a::f::{{closure}}::__set", "a::f"),
+            ("a::outer::{{closure}}::f::{{closure}}::__set", "a::outer::f"),
+            ("a::Users::name::{{closure}}::__set", "a::Users::name"),
+            ("a::Users<T>::name::__set", "a::Users::name"),
+            ("<a::Users<u8> as b::Names<T>>::name::__set", "a::Users::Names::name"),
+            ("a::<impl a::b::Users>::name::__set", "a::name"),
         ] {
             assert_eq!(of_function(inner), name);
         }

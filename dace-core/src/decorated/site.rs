@@ -5,15 +5,15 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::table::{self, Claim};
 use super::{Builder, DependencyOf, Handle, name_of};
-use crate::ConfigError;
 use crate::http::Connect;
+use crate::{ConfigError, Error};
 
 /// A static in the expansion of every decorated function that was given no dependency. It builds one, or
 /// finds the one that functions with its id share, at its first call, and again after
 /// [`reset`](super::reset).
 pub struct Site<C: Handle> {
     id: Option<&'static str>,
-    settings: &'static [(&'static str, &'static str)],
+    settings: &'static str,
     found: Mutex<Option<(u64, Found<C>)>>,
 }
 
@@ -21,11 +21,8 @@ type Found<C> = Arc<OnceLock<Result<DependencyOf<C>, ConfigError>>>;
 
 impl<C: Handle> Site<C> {
     /// Of a function whose dependency has this id, or the function's own path; the settings are here as
-    /// text, so that they can be compared.
-    pub const fn new(
-        id: Option<&'static str>,
-        settings: &'static [(&'static str, &'static str)],
-    ) -> Self {
+    /// text, line by line, so that they can be compared.
+    pub const fn new(id: Option<&'static str>, settings: &'static str) -> Self {
         Self { id, settings, found: Mutex::new(None) }
     }
 
@@ -34,14 +31,14 @@ impl<C: Handle> Site<C> {
     ///
     /// # Errors
     /// A setting that cannot be used, or that another function with the same id has otherwise.
-    pub fn dependency<F>(&self, set: F) -> Result<DependencyOf<C>, ConfigError>
+    pub fn dependency<E, F>(&self, set: F) -> Result<DependencyOf<C>, Error<E>>
     where
         F: FnOnce(Builder<C>) -> Builder<C>,
         C::Runtime: Default,
         C::Backend: Connect,
     {
         // Not under the lock: settings are the user's code.
-        self.cell().get_or_init(|| self.find(set)).clone()
+        self.cell().get_or_init(|| self.find(set)).clone().map_err(Error::Config)
     }
 
     fn cell(&self) -> Found<C> {

@@ -37,8 +37,14 @@ pub(super) struct Claim {
     pub(super) name: Arc<str>,
     /// The path of the function.
     pub(super) function: Arc<str>,
-    /// Names of settings, and their values as text.
-    pub(super) settings: &'static [(&'static str, &'static str)],
+    /// Settings as text, `name = value`, one a line.
+    pub(super) settings: &'static str,
+}
+
+impl Claim {
+    fn settings(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.settings.lines().map(|line| line.split_once(" = ").unwrap_or((line, "")))
+    }
 }
 
 /// The place of the dependency that the function shares with all that have its id.
@@ -67,12 +73,10 @@ fn agree(id: &str, first: &Claim, second: &Claim) -> Result<(), ConfigError> {
         );
         return Err(ConfigError::new("dependency_id", problem));
     }
-    let differs = |&&(setting, value): &&(&'static str, &'static str), there: &Claim| {
-        !there.settings.contains(&(setting, value))
+    let differs = |here: &Claim, there: &Claim| {
+        here.settings().find(|setting| there.settings().all(|other| other != *setting))
     };
-    let here = second.settings.iter().find(|pair| differs(pair, first));
-    let there = || first.settings.iter().find(|pair| differs(pair, second));
-    let Some(&(setting, _)) = here.or_else(there) else {
+    let Some((setting, _)) = differs(second, first).or_else(|| differs(first, second)) else {
         return Ok(());
     };
     if SECRET.contains(&setting) {
@@ -93,7 +97,7 @@ fn agree(id: &str, first: &Claim, second: &Claim) -> Result<(), ConfigError> {
 const SECRET: [&str; 4] = ["default_header", "default_sensitive_header", "identity", "proxy"];
 
 fn told(claim: &Claim, setting: &str) -> alloc::string::String {
-    let values = claim.settings.iter().filter(|(name, _)| *name == setting);
+    let values = claim.settings().filter(|(name, _)| *name == setting);
     let values: alloc::vec::Vec<_> = values.map(|(_, value)| format!("`{value}`")).collect();
     if values.is_empty() {
         return "is not set".into();
