@@ -7,7 +7,7 @@ use dace::http::Protocol;
 use dace::{Backoff, Breaker, Budget, ConfigError, Event, HttpError, Observer, Statsd};
 use dace_wire::Server;
 
-use crate::support::{answers, on_tokio, statuses};
+use crate::support::{alone, answers, on_tokio, statuses};
 
 struct Quiet;
 
@@ -109,6 +109,7 @@ mod tokio_adapter {
 
     #[test]
     fn every_parameter_is_taken_on_tokio() {
+        let _alone = alone();
         on_tokio(every_parameter_is_taken());
     }
 }
@@ -120,6 +121,7 @@ mod smol_adapter {
 
     #[test]
     fn every_parameter_is_taken_on_smol() {
+        let _alone = alone();
         smol::block_on(every_parameter_is_taken());
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use dace::smol::Smol;
 use dace::{Class, HttpError};
 
-use crate::support::sent;
+use crate::support::{alone, sent};
 
 type Error = dace::Error<io::Error>;
 
@@ -181,6 +181,7 @@ fn methods_are_lent_to_every_attempt_too() {
 
 #[test]
 fn functions_of_one_name_are_told_apart_by_their_type() {
+    let _alone = alone();
     smol::block_on(async {
         assert_eq!(Users::same_name().await.unwrap(), 1);
         assert_eq!(Posts::same_name().await.unwrap(), 2);

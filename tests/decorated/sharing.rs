@@ -2,17 +2,12 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dace::ConfigError;
 use dace::smol::{Smol, dependency};
 use dace::tokio::Tokio;
 
-/// Those who count what is shared, one at a time: forgetting is for the whole process.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use crate::support::alone;
 
 fn config(result: Result<(), dace::Error<io::Error>>) -> ConfigError {
     match result {

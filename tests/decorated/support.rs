@@ -1,6 +1,7 @@
 //! What the tests share.
 
 use std::future::Future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dace_wire::Step;
 
@@ -30,4 +31,10 @@ pub(crate) fn statuses(code: u16, times: usize) -> Vec<Step> {
 /// Needs a future to be `Send`, and gives it back.
 pub(crate) fn sent<F: Future + Send>(future: F) -> F {
     future
+}
+
+/// Those who count what is shared, one at a time: forgetting is for the whole process.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
