@@ -17,6 +17,10 @@ fn failure() -> io::Error {
     io::Error::other("no")
 }
 
+fn at_once() -> dace::Backoff {
+    dace::Backoff::new().base(std::time::Duration::ZERO)
+}
+
 /// The attempts that were made, in the function's own words.
 fn attempts<T>(result: Result<T, Error>) -> (u32, String) {
     match result {
@@ -28,20 +32,10 @@ fn attempts<T>(result: Result<T, Error>) -> (u32, String) {
     }
 }
 
-#[dace::fault_tolerant(runtime = Smol, backoff = dace::Backoff::new().base("0s".len().as_zero()))]
+#[dace::fault_tolerant(runtime = Smol, backoff = at_once())]
 async fn told(text: String, mut count: u32, (one, _): (u8, u8), _unused: u8) -> io::Result<String> {
     count += 1;
     Err(io::Error::other(format!("{text} {count} {one}")))
-}
-
-trait AsZero {
-    fn as_zero(self) -> std::time::Duration;
-}
-
-impl AsZero for usize {
-    fn as_zero(self) -> std::time::Duration {
-        std::time::Duration::ZERO
-    }
 }
 
 #[test]
@@ -102,8 +96,7 @@ struct Users {
 }
 
 fn users() -> Users {
-    let backoff = dace::Backoff::new().base(std::time::Duration::ZERO);
-    let dependency = dace::smol::Dependency::builder("users").backoff(backoff).build().unwrap();
+    let dependency = dace::smol::Dependency::builder("users").backoff(at_once()).build().unwrap();
     Users { dependency, asked: AtomicU32::new(0), name: String::from("ada") }
 }
 
