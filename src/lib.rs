@@ -1,6 +1,6 @@
-#![cfg_attr(all(feature = "tokio", feature = "smol", feature = "sim"), doc = include_str!("../README.md"))]
+#![cfg_attr(all(feature = "tokio", feature = "smol", feature = "sim", feature = "macros"), doc = include_str!("../README.md"))]
 #![cfg_attr(
-    not(all(feature = "tokio", feature = "smol", feature = "sim")),
+    not(all(feature = "tokio", feature = "smol", feature = "sim", feature = "macros")),
     doc = "Calls to other services that survive."
 )]
 #![forbid(unsafe_code)]
@@ -15,6 +15,9 @@ mod names;
 mod statsd;
 
 pub use dace_core::*;
+
+#[cfg(feature = "macros")]
+pub use dace_macros::fault_tolerant;
 
 #[cfg(feature = "tracing")]
 pub use logs::Logs;
@@ -35,7 +38,7 @@ pub use dace_smol as smol;
 #[cfg(feature = "sim")]
 pub use dace_sim as sim;
 
-#[cfg(feature = "tokio")]
+#[cfg(all(feature = "tokio", feature = "macros"))]
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {
     #[cfg(feature = "json")]

@@ -9,6 +9,9 @@ extern crate std;
 mod balancer;
 mod class;
 mod cluster;
+#[cfg(feature = "std")]
+#[doc(hidden)]
+pub mod decorated;
 mod dependency_id;
 mod driver;
 mod error;
@@ -30,6 +33,8 @@ mod std_impls;
 pub use balancer::{Balancer, LoadBalancer, PeakEwma, Pick, RoundRobin};
 pub use class::{Class, Classify};
 pub use cluster::{ByClass, ByWhy, EndpointSnapshot, Snapshot, Totals};
+#[cfg(feature = "std")]
+pub use decorated::reset;
 pub use driver::{
     Agent, ByFn, ByType, Call, CircuitControl, Close, Dependency, DependencyBuilder, Execution,
     Fallback, Http, Judge, NoFallback, OrElse, Reported, RequestBuilder, Response,

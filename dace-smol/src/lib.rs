@@ -43,6 +43,16 @@ pub type Call = dace_core::Call<SmolRuntime, IsahcBackend>;
 /// An answer.
 pub type Response = dace_core::Response<SmolRuntime, IsahcBackend>;
 
+/// The dependency that decorated functions with this id share here: for snapshots, control by hand and new
+/// targets.
+///
+/// The id is that of the attribute, or the function's path (`my_crate::api::user`). `None` before the first
+/// call of such a function, which builds it, and if its settings are wrong.
+#[must_use]
+pub fn dependency(id: &str) -> Option<Dependency> {
+    dace_core::decorated::find(id)
+}
+
 /// smol and isahc: what `runtime = dace::smol::Smol` stands for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Smol;

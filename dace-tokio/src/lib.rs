@@ -58,6 +58,16 @@ pub type Call = dace_core::Call<TokioRuntime, HyperBackend>;
 /// An answer.
 pub type Response = dace_core::Response<TokioRuntime, HyperBackend>;
 
+/// The dependency that decorated functions with this id share here: for snapshots, control by hand and new
+/// targets.
+///
+/// The id is that of the attribute, or the function's path (`my_crate::api::user`). `None` before the first
+/// call of such a function, which builds it, and if its settings are wrong.
+#[must_use]
+pub fn dependency(id: &str) -> Option<Dependency> {
+    dace_core::decorated::find(id)
+}
+
 /// tokio and hyper: what `runtime = dace::tokio::Tokio` stands for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tokio;

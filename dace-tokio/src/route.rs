@@ -4,18 +4,22 @@ use std::sync::Arc;
 
 use dace_core::http::{Proxy, ProxyKind, Request};
 use dace_core::{Scheme, Target};
+use tokio::runtime::{Handle, Id};
 
-/// What a connection is for. One that was made for another origin, another proxy or other credentials
-/// there is never used.
+/// What a connection is for. One that was made for another origin, another proxy, other
+/// credentials there or another runtime is never used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Route {
     pub(crate) target: Target,
     pub(crate) proxy: Option<Arc<Proxy>>,
+    /// The runtime whose task drives the connection: on another one nobody says how long it will go on.
+    runtime: Option<Id>,
 }
 
 impl Route {
     pub(crate) fn of(request: &Request) -> Self {
-        Self { target: request.url.target(), proxy: request.proxy.clone() }
+        let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
+        Self { target: request.url.target(), proxy: request.proxy.clone(), runtime }
     }
 
     pub(crate) fn is_secure(&self) -> bool {

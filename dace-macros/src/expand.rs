@@ -1,0 +1,284 @@
+//! The expansion: the function as callers see it, around its body as it was written.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens as _, quote, quote_spanned};
+use syn::spanned::Spanned as _;
+use syn::{Error, Expr, Path, Type};
+
+use crate::attribute::{Attribute, Features, Given, id_tokens};
+use crate::function::Function;
+use crate::signature::{Shape, with_self_renamed};
+
+pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let function: Function = match syn::parse2(item.clone()) {
+        Ok(function) => function,
+        Err(error) => {
+            let error = error.into_compile_error();
+            return quote!(#error #item);
+        }
+    };
+    let mut errors = Vec::new();
+    let attribute = Attribute::parse(attribute, Features::ON, &mut errors);
+    let shape = Shape::of(function.signature, &attribute.dace, &mut errors);
+    check_scope(&attribute, &shape, &mut errors);
+    let finder = finder(&attribute, &shape, &mut errors);
+    let Function { attributes, visibility, body, .. } = function;
+    let signature = &shape.signature;
+    let Some(error) = errors.into_iter().reduce(|mut all, error| {
+        all.combine(error);
+        all
+    }) else {
+        let body = around(&attribute, &shape, finder, body.stream());
+        return quote!(#(#attributes)* #visibility #signature { #body });
+    };
+    let error = error.into_compile_error();
+    let names = shape.arguments.iter().map(|argument| &argument.name);
+    // Callers find the function all the same.
+    quote!(#error #(#attributes)* #visibility #signature { let _ = (#(&#names,)*); loop {} })
+}
+
+fn check_scope(attribute: &Attribute, shape: &Shape, errors: &mut Vec<Error>) {
+    for Given { name, arguments, .. } in &attribute.settings {
+        errors.extend(arguments.iter().filter_map(|value| shape.scope.check(name, value.clone())));
+    }
+    let outside = [
+        ("dependency_id", attribute.dependency_id.as_ref().map(|id| id.to_token_stream())),
+        ("runtime", attribute.runtime.as_ref().map(|path| path.to_token_stream())),
+    ];
+    for (name, value) in outside {
+        let name = Ident::new(name, Span::call_site());
+        errors.extend(value.and_then(|value| shape.scope.check(&name, value)));
+    }
+}
+
+/// Where the dependency comes from.
+fn finder(attribute: &Attribute, shape: &Shape, errors: &mut Vec<Error>) -> TokenStream {
+    let dace = &attribute.dace;
+    if let Some(given) = &attribute.dependency {
+        return quote_spanned!(given.span()=> #dace::decorated::given(&#given));
+    }
+    let (call, span): (TokenStream, Span) = match (&attribute.runtime, &shape.call) {
+        (Some(runtime), _) => (quote!(#dace::decorated::CallOn<#runtime>), runtime.span()),
+        (None, Some(call)) => {
+            if is_generic(&call.of, shape) {
+                let problem = "which runtime? name the call's, as in `dace::tokio::Call`, or give `dependency = …`";
+                errors.push(Error::new_spanned(&call.of, problem));
+            }
+            (call.of.to_token_stream(), call.of.span())
+        }
+        // With `dependency` that was not understood, there is a mistake already.
+        (None, None) => {
+            let problem = "which runtime? say `runtime = dace::tokio::Tokio` or `dace::smol::Smol`, or take a \
+                           `call: &dace::tokio::Call`";
+            errors.push(Error::new(shape.signature.ident.span(), problem));
+            return TokenStream::new();
+        }
+    };
+    let id = id_tokens(attribute.dependency_id.as_ref(), dace);
+    let lines =
+        attribute.settings.iter().map(|Given { name, text, .. }| format!("{name} = {text}"));
+    let lines = lines.map(|line| line.replace('\n', " ")).collect::<Vec<_>>().join("\n");
+    let builder = Ident::new("__to", Span::mixed_site());
+    // A type that is no call is told at its place.
+    let site = at(span, quote!(#dace::decorated::Site<#call>));
+    let builder_type = at(span, quote!(#dace::decorated::Builder<#call>));
+    let error = &shape.output.1;
+    let found = at(span, quote!(__SITE.dependency::<#error, _>(__set)?));
+    let settings = settings(dace, &attribute.settings, &builder);
+    quote!({
+        static __SITE: #site = #dace::decorated::Site::new(#id, #lines);
+        fn __set(#builder: #builder_type) -> #builder_type {
+            #settings
+        }
+        #found
+    })
+}
+
+/// All of it at one place.
+fn at(span: Span, tokens: TokenStream) -> TokenStream {
+    let placed = tokens.into_iter().map(|mut token| {
+        token.set_span(token.span().located_at(span));
+        token
+    });
+    placed.collect()
+}
+
+fn is_generic(of: &Type, shape: &Shape) -> bool {
+    let runtime = Ident::new("runtime", Span::call_site());
+    shape.scope.check(&runtime, of.to_token_stream()).is_some()
+}
+
+/// The setters, one after the other.
+fn settings(dace: &Path, given: &[Given], builder: &Ident) -> TokenStream {
+    let (statsd, setters): (Vec<_>, Vec<_>) = given.iter().partition(|one| one.name == "statsd");
+    let mut chain = builder.to_token_stream();
+    for Given { name, arguments, .. } in statsd {
+        let setter = Ident::new("statsd", name.span());
+        chain = quote!(#dace::StatsdExt::#setter(#chain, #(#arguments),*));
+    }
+    for Given { name, arguments, .. } in setters {
+        chain = quote!(#chain.#name(#(#arguments),*));
+    }
+    chain
+}
+
+/// The call, around the body.
+fn around(
+    attribute: &Attribute,
+    shape: &Shape,
+    finder: TokenStream,
+    body: TokenStream,
+) -> TokenStream {
+    let dace = &attribute.dace;
+    let hygienic = |name| Ident::new(name, Span::mixed_site());
+    let (dependency, attempt) = (hygienic("__dependency"), hygienic("__attempt"));
+    let this = hygienic("__this");
+    let mut lent = lent(dace, shape, |argument| &argument.pattern);
+    let mut kept = self::lent(dace, shape, |argument| &argument.name);
+    let mut body = body;
+    let keeps = keeps_arguments(attribute);
+    if let Some(receiver) = shape.owned_receiver() {
+        let (word, exclusive) = (receiver.self_token.to_token_stream(), &receiver.mutability);
+        let from = if keeps { this.to_token_stream() } else { word.clone() };
+        let span = receiver.span();
+        kept.extend(quote_spanned!(span=> let #this = #dace::decorated::lend(&#word);));
+        lent.extend(quote_spanned!(span=> let #exclusive #this = #dace::decorated::lend(&#from);));
+        body = with_self_renamed(body, &this);
+    }
+    let (parameter, call) = match &shape.call {
+        None => (quote!(_), TokenStream::new()),
+        Some(call) => {
+            let pattern = &call.pattern;
+            let lent = if call.by_reference { quote!(&#attempt) } else { quote!(#attempt) };
+            (quote!(#attempt), quote!(let #pattern = #lent;))
+        }
+    };
+    let returns = returns(dace, shape);
+    let mut attempts = quote!(move |#parameter| {
+        #lent
+        async move {
+            #returns
+            #call
+            #body
+        }
+    });
+    if keeps {
+        attempts = quote!({ #kept #attempts });
+    }
+    let classify = attribute.classify.as_ref().map(|classify| {
+        let (value, error) = &shape.output;
+        let typed = quote!(.classify(#dace::decorated::classifier::<#value, #error, _>(#classify)));
+        at(classify.span(), typed)
+    });
+    let fallback = attribute.fallback.as_ref().map(|fallback| self::fallback(fallback, shape));
+    // An error that does not say what it means is told at its type.
+    let place = match (&attribute.classify, &attribute.fallback) {
+        (None, _) => shape.output.1.span(),
+        (Some(_), Some(last)) | (Some(last), None) => last.span(),
+    };
+    let awaited = at(place, quote!(.await));
+    quote! {
+        let #dependency = #finder;
+        #dependency.call(#attempts) #classify #fallback #awaited
+    }
+}
+
+/// One `let` for each argument.
+fn lent<'a, P: quote::ToTokens + 'a>(
+    dace: &Path,
+    shape: &'a Shape,
+    bind: impl Fn(&'a crate::signature::Argument) -> &'a P,
+) -> TokenStream {
+    let one = |argument| {
+        let (bound, crate::signature::Argument { name, of, .. }) = (bind(argument), argument);
+        let lent = quote_spanned!(of.span()=> #dace::decorated::lend(&#name));
+        quote!(let #bound = #lent;)
+    };
+    shape.arguments.iter().map(one).collect()
+}
+
+/// Whether the arguments are needed beside the attempts, which else are given them.
+fn keeps_arguments(attribute: &Attribute) -> bool {
+    attribute.fallback.is_some() || matches!(attribute.classify, Some(Expr::Closure(_)))
+}
+
+/// Says what the body returns, before it says it itself: `?` and coercions go by it.
+fn returns(dace: &Path, shape: &Shape) -> TokenStream {
+    let (value, error) = &shape.output;
+    quote!(if false { return #dace::decorated::returns::<#value, #error>(); })
+}
+
+fn fallback(path: &Expr, shape: &Shape) -> TokenStream {
+    let error = Ident::new("__error", Span::mixed_site());
+    let names = shape.arguments.iter().map(|argument| &argument.name);
+    let receiver = shape.receiver.as_ref().filter(|_| is_of_self(path)).map(|receiver| {
+        let word = &receiver.self_token;
+        quote!(#word,)
+    });
+    let call = quote_spanned!(path.span()=> #path(#receiver #error, #(#names),*));
+    at(path.span(), quote!(.fallback(move |#error| #call)))
+}
+
+/// `Self::name`: a method, which gets `self` too.
+fn is_of_self(path: &Expr) -> bool {
+    match path {
+        Expr::Path(path) => path.path.segments.first().is_some_and(|first| first.ident == "Self"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Read it after a change: it is what users see when they expand the attribute.
+    #[test]
+    fn the_expansion_is_small_and_reads_well() {
+        let attribute = quote! {
+            dependency_id = "users", load_balancer = pick_users, fallback = cached_user,
+            timeout = "5s", retry_attempts = 3, retry_on_timeout = false, max_open_per_netloc = 10,
+            circuit_reset_timeout = "10s", expected_in = "200ms", http_pool_size = 10,
+            connect_timeout = "1s", use_proxy = false
+        };
+        let function = quote! {
+            /// The user.
+            pub async fn user(call: &Call, id: u64) -> Result<User, HttpError> {
+                call.http().get(&format!("/users/{id}")).send().await?.json().await
+            }
+        };
+        let expanded = expand(attribute, function);
+        let file = syn::parse2(expanded).expect("it is a file of Rust");
+        let text = prettyplease::unparse(&file);
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/expansion.rs.txt");
+        if std::env::var_os("DACE_BLESS").is_some() {
+            std::fs::write(path, &text).expect("the file can be written");
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(text, written, "look at it, then write it with DACE_BLESS=1");
+    }
+
+    #[test]
+    fn every_path_of_the_expansion_begins_at_dace() {
+        for attribute in
+            [quote!(timeout = "1s", fallback = f), quote!(dependency = d, classify = c)]
+        {
+            let function = quote!(
+                async fn f(call: Call, x: u8) -> R {
+                    body
+                }
+            );
+            let text = expand(attribute, function).to_string();
+            for (at, _) in text.match_indices(":: ") {
+                let before = text[..at].trim_end();
+                let continues =
+                    before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '>');
+                let turbofish = text[at..].starts_with(":: <");
+                assert!(
+                    continues || turbofish || text[at..].starts_with(":: dace"),
+                    "{}",
+                    &text[at..]
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+use dace::HttpError;
+
+#[dace::fault_tolerant(dependency = dependency(), timeout = "1s", retry_attempts = 1)]
+async fn function() -> Result<(), HttpError> {
+    Ok(())
+}
+
+fn dependency() -> dace::tokio::Dependency {
+    unimplemented!()
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use dace::HttpError;
+
+#[dace::fault_tolerant(runtime = dace::tokio::Tokio, timeout = "10sec")]
+async fn function() -> Result<(), HttpError> {
+    Ok(())
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use dace::HttpError;
+
+#[dace::fault_tolerant()]
+async fn function() -> Result<(), HttpError> {
+    Ok(())
+}
+
+fn main() {}

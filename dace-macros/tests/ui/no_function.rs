@@ -1,0 +1,4 @@
+#[dace::fault_tolerant(runtime = dace::tokio::Tokio)]
+struct Own;
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[dace::fault_tolerant(runtime = dace::tokio::Tokio)]
+async fn function() -> Option<u8> {
+    None
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+//! `#[fault_tolerant]`: what the attribute makes of a function, on both adapters.
+
+mod adapters;
+mod parameters;
+mod recorder;
+mod runtimes;
+mod shapes;
+mod sharing;
+mod support;
