@@ -9,7 +9,8 @@ use dace_core::http::{BoxError, Fault, FaultKind, Sent};
 
 use crate::upload::UploadError;
 
-/// An error of an exchange over hyper. [`source`](Error::source) has hyper's or the system's own.
+/// An error of an exchange over hyper. [`source`](Error::source) has hyper's or the system's own, but for
+/// what a server of HTTP/2 says beside its reason: that may be anything.
 pub struct HyperError {
     pub(crate) fault: Fault,
     what: Cow<'static, str>,
@@ -19,6 +20,12 @@ pub struct HyperError {
 impl HyperError {
     pub(crate) fn new(fault: Fault, source: impl Into<BoxError>) -> Self {
         Self { fault, what: fault.kind.describe().into(), source: Some(source.into()) }
+    }
+
+    fn of_hyper(fault: Fault, error: hyper::Error) -> Self {
+        #[cfg(feature = "http2")]
+        let error = crate::streams::unquoted(error);
+        Self::new(fault, error)
     }
 
     /// An error before anything was sent, with its own words.
@@ -38,7 +45,7 @@ impl HyperError {
     /// A request that hyper gave back: not a byte of it was written.
     pub(crate) fn given_back(reused: bool, error: hyper::Error) -> Self {
         let fault = Fault { kind: FaultKind::Closed, sent: Sent::Unsent, reused };
-        Self::new(fault, error)
+        Self::of_hyper(fault, error)
     }
 
     /// An exchange that ended before the head of its answer was complete; `answered` says whether a
@@ -52,7 +59,7 @@ impl HyperError {
             kind => kind,
         };
         let fault = Fault { kind, sent: Sent::MaybeSent, reused };
-        Self::new(fault, error)
+        Self::of_hyper(fault, error)
     }
 
     /// The request's own body failed.
@@ -69,7 +76,7 @@ impl HyperError {
             FaultKind::Truncated => (FaultKind::Closed, Sent::MaybeSent),
             kind => (kind, Sent::MaybeSent),
         };
-        Self::new(Fault { kind, sent, reused }, error)
+        Self::of_hyper(Fault { kind, sent, reused }, error)
     }
 
     /// The same, where the server ended the TLS session with an alert. That is how it refuses this
@@ -104,7 +111,7 @@ impl HyperError {
             kind => kind,
         };
         let fault = Fault { kind, sent: Sent::Sent, reused };
-        Self::new(fault, error)
+        Self::of_hyper(fault, error)
     }
 }
 

@@ -2,10 +2,28 @@
 
 use std::io;
 
-use dace_core::http::FaultKind;
+use dace_core::http::{BoxError, FaultKind};
 use h2::Reason;
 
 use crate::fault::find;
+
+/// How HTTP/2 ended a stream or a connection. h2's own error quotes what the server said beside it.
+#[derive(Debug, thiserror::Error)]
+#[error("HTTP/2, ended by the {}: {reason}", if *.remote { "server" } else { "client" })]
+struct Ended {
+    reason: Reason,
+    remote: bool,
+}
+
+/// `error`, or what may be told of it.
+pub(crate) fn unquoted(error: hyper::Error) -> BoxError {
+    let ended = find::<h2::Error>(&error)
+        .and_then(|error| Some(Ended { reason: error.reason()?, remote: error.is_remote() }));
+    match ended {
+        Some(ended) => ended.into(),
+        None => error.into(),
+    }
+}
 
 /// What happened, if h2 says so.
 pub(crate) fn kind_of(error: &hyper::Error) -> Option<FaultKind> {

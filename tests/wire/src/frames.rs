@@ -112,8 +112,14 @@ pub fn reset(stream: u32, code: u32) -> Vec<u8> {
 
 /// The end of a connection: nothing above `last` was or will be looked at.
 pub fn goaway(last: u32, code: u32) -> Vec<u8> {
+    goaway_saying(last, code, b"")
+}
+
+/// The same, with debug data: what the server likes to add.
+pub fn goaway_saying(last: u32, code: u32, debug: &[u8]) -> Vec<u8> {
     let mut payload = last.to_be_bytes().to_vec();
     payload.extend(code.to_be_bytes());
+    payload.extend(debug);
     frame(GOAWAY, 0, 0, &payload)
 }
 

@@ -7,7 +7,7 @@ use dace_core::http::{Connect, FaultKind, Head, Sent};
 
 use super::{assert_fault, failed, limits_heads, prior_knowledge};
 use crate::client::backend;
-use crate::frames::{self, CANCEL, NO_ERROR};
+use crate::frames::{self, CANCEL, INTERNAL_ERROR, NO_ERROR};
 use crate::{Expected, Gate, Server, Step, get, post, race, run, send, streams};
 
 /// The server says up to where it has read, so the rest is known to be unread.
@@ -42,6 +42,24 @@ pub(crate) async fn a_stream_up_to_the_last_may_have_been_sent<B: Connect>(_: &E
     let failure = failed(&backend, post(&server.url("/"), "x")).await;
     assert_fault(&failure, &[FaultKind::Closed], Sent::MaybeSent);
     assert_eq!(server.arrivals().len(), 1);
+}
+
+/// What a server adds to its reason may be anything, a part of a request too.
+pub(crate) async fn a_goaway_is_not_quoted<B: Connect>(expected: &Expected) {
+    for (last, code) in [(0, NO_ERROR), (0, INTERNAL_ERROR), (1, INTERNAL_ERROR)] {
+        let end = send(frames::goaway_saying(last, code, b"s3cret"));
+        let server =
+            Server::start([vec![Step::Http2(Vec::new()), Step::ReadStream, end, Step::Finish]]);
+        let backend: B = backend(prior_knowledge);
+        let failure = failed(&backend, post(&server.url("/"), "x")).await;
+        // hyper's list of bytes, in text, would be a trace too.
+        let shown = format!("{} {}", failure.chain, failure.debug);
+        assert!(!shown.contains("s3cret") && !shown.contains("115, 51"), "{shown}");
+        if last == 0 && expected.tells_refused_streams {
+            assert_fault(&failure, &[FaultKind::StreamRefused], Sent::Unsent);
+        }
+        drop(server);
+    }
 }
 
 pub(crate) async fn a_server_that_leaves_finishes_its_streams<B: Connect>(_: &Expected) {
