@@ -29,7 +29,13 @@ pub(crate) fn upload(payload: Payload, failure: &UploadFailure) -> Option<AsyncB
         }
         Payload::Stream { length: Some(0), .. } => return None,
         Payload::Stream { stream, length } => (
-            Source::Stream { stream: Mutex::new(stream), piece: Bytes::new(), left: length },
+            Source::Stream {
+                stream: Mutex::new(stream),
+                piece: Bytes::new(),
+                left: length,
+                last: None,
+                over: false,
+            },
             length,
         ),
         _ => return None,
@@ -61,6 +67,11 @@ enum Source {
         stream: Mutex<BodyStream>,
         piece: Bytes,
         left: Option<u64>,
+        /// What completes the length, until it is known that nothing follows: with it the request
+        /// would be whole.
+        last: Option<Bytes>,
+        /// Whether the stream has ended.
+        over: bool,
     },
 }
 
@@ -93,26 +104,33 @@ impl Source {
     fn is_sent(&self) -> bool {
         match self {
             Self::Bytes(bytes) => bytes.is_empty(),
-            Self::Stream { piece, left, .. } => piece.is_empty() && *left == Some(0),
+            Self::Stream { piece, left, over, .. } => piece.is_empty() && left.is_some() && *over,
         }
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<&mut Bytes, BoxError>> {
         match self {
             Self::Bytes(bytes) => Poll::Ready(Ok(bytes)),
-            Self::Stream { stream, piece, left } => {
-                while piece.is_empty() && *left != Some(0) {
+            Self::Stream { stream, piece, left, last, over } => {
+                while piece.is_empty() && !*over {
                     let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
                     let Some(next) = ready!(poll_guarded(stream, cx)?) else {
-                        if left.is_some() {
+                        if left.is_some_and(|left| left > 0) {
                             return Poll::Ready(Err(WrongLength.into()));
                         }
+                        *over = true;
+                        *piece = last.take().unwrap_or_default();
                         break;
                     };
                     if let Some(left) = left {
                         *left = left.checked_sub(next.len() as u64).ok_or(WrongLength)?;
                     }
-                    *piece = next;
+                    match left {
+                        Some(0) => {
+                            last.get_or_insert(next);
+                        }
+                        _ => *piece = next,
+                    }
                 }
                 Poll::Ready(Ok(piece))
             }

@@ -164,8 +164,12 @@ impl Settings {
         let client = Arc::new(self.client(keep)?);
         let spent = slot.replace(client.clone());
         drop(slot);
-        // If it was the last handle, this waits for the agent's thread.
-        drop(spent);
+        if let Some(spent) = spent {
+            // If it was the last handle, this waits for the agent's thread: not on the executor's.
+            let waits = std::thread::Builder::new().spawn(move || drop(spent));
+            // If there is no thread to be had, it has been dropped here.
+            drop(waits);
+        }
         Ok(client)
     }
 

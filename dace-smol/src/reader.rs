@@ -13,7 +13,8 @@ const PIECE: usize = 16 * 1024;
 
 /// What `reader` gives, as the body of a request: a file, a pipe, a decoder. It can be sent once, so a
 /// request with it is never sent again. Give the `length` in bytes if it is known, else the body is
-/// sent in chunks.
+/// sent in chunks. A reader that has fewer or more bytes fails the exchange, so the last of them wait for
+/// its end: of one that stays open, a socket for one, `take` the length.
 ///
 /// ```
 /// let body = dace_smol::reader(smol::io::Cursor::new("hello"), Some(5));

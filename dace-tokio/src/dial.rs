@@ -58,15 +58,12 @@ impl Dialer {
     ) -> Result<(Socket, bool), HyperError> {
         let mut socket = match route.proxy.as_deref() {
             None => self.reach(url.host(), url.port(), deadline, stage).await?,
-            Some(proxy) => self
-                .reach(proxy.host(), proxy.port(), deadline, stage)
-                .await
-                .map_err(|error| error.within(|what| format!("the proxy {proxy}: {what}")))?,
+            Some(proxy) => self.reach_proxy(proxy, deadline, stage).await?,
         };
         if let Some(proxy) = &route.proxy {
             if route.forwarder(self.protocol == Protocol::Http2).is_none() {
                 stage.set(Stage::TUNNEL);
-                self.tunnel(&mut socket, proxy, url).await?;
+                self.tunnel(&mut socket, proxy, url, deadline, stage).await?;
             }
         }
         if route.is_secure() {
@@ -88,20 +85,43 @@ impl Dialer {
         connect(&addresses, deadline).await
     }
 
+    async fn reach_proxy(
+        &self,
+        proxy: &Proxy,
+        deadline: Instant,
+        stage: &Stage,
+    ) -> Result<TcpStream, HyperError> {
+        let reached = self.reach(proxy.host(), proxy.port(), deadline, stage).await;
+        reached.map_err(|error| error.within(|what| format!("the proxy {proxy}: {what}")))
+    }
+
     async fn tunnel(
         &self,
         socket: &mut TcpStream,
         proxy: &Proxy,
         url: &Url,
+        deadline: Instant,
+        stage: &Stage,
     ) -> Result<(), HyperError> {
         let (host, port) = (url.host(), url.port());
         match proxy.kind() {
             ProxyKind::Socks5 => {
                 let addresses = resolve(host, port, &self.resolved).await?;
-                let first = addresses.first().map(|address| address.ip().to_string());
-                socks::open(socket, proxy, first.as_deref().unwrap_or(host), port).await
+                let mut last = HyperError::unsent(FaultKind::Dns, "the name has no address");
+                for (tried, address) in addresses.iter().enumerate() {
+                    if tried > 0 {
+                        // After a refusal the proxy closes (RFC 1928, 6).
+                        *socket = self.reach_proxy(proxy, deadline, stage).await?;
+                        stage.set(Stage::TUNNEL);
+                    }
+                    match socks::open(socket, proxy, &address.ip().to_string(), port).await? {
+                        Ok(()) => return Ok(()),
+                        Err(error) => last = error,
+                    }
+                }
+                Err(last)
             }
-            ProxyKind::Socks5h => socks::open(socket, proxy, host, port).await,
+            ProxyKind::Socks5h => socks::open(socket, proxy, host, port).await?,
             _ => tunnel::open(socket, proxy, &format!("{host}:{port}")).await,
         }
     }

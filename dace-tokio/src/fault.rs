@@ -24,8 +24,7 @@ impl HyperError {
 
     fn of_hyper(fault: Fault, error: hyper::Error) -> Self {
         #[cfg(feature = "http2")]
-        return Self::new(fault, crate::streams::unquoted(error));
-        #[cfg(not(feature = "http2"))]
+        let error = crate::streams::unquoted(error);
         Self::new(fault, error)
     }
 

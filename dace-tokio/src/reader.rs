@@ -16,7 +16,8 @@ const PIECE: usize = 16 * 1024;
 /// [`Body::factory`](dace_core::http::Body::factory) makes one that can.
 ///
 /// Give the `length` in bytes if it is known: the request then says so, and a reader that has fewer or
-/// more bytes fails the exchange. Without it, HTTP/1.1 sends the body in chunks. 0 means that there is
+/// more bytes fails the exchange. So the last of them wait for the reader's end: of one that stays open,
+/// a socket for one, [`take`](tokio::io::AsyncReadExt::take) the length. Without it, HTTP/1.1 sends the body in chunks. 0 means that there is
 /// no body, and nothing is read.
 pub fn reader<R>(read: R, length: Option<u64>) -> Body
 where

@@ -25,6 +25,8 @@ enum Refusal {
     /// The socket to the proxy broke.
     Broken(io::Error),
     Says(&'static str),
+    /// The proxy did not get to this address.
+    Unreachable(&'static str),
 }
 
 impl From<io::Error> for Refusal {
@@ -34,22 +36,23 @@ impl From<io::Error> for Refusal {
 }
 
 /// Asks `proxy`, at the other end of `socket`, for a connection to `host` (a name or an address) and
-/// `port`.
+/// `port`. The inner error is that the proxy did not get there, and might get to another address.
 pub(crate) async fn open(
     socket: &mut TcpStream,
     proxy: &Proxy,
     host: &str,
     port: u16,
-) -> Result<(), HyperError> {
-    negotiate(socket, proxy.credentials(), host, port).await.map_err(|refusal| match refusal {
-        Refusal::Broken(error) => {
+) -> Result<Result<(), HyperError>, HyperError> {
+    let says = |what| HyperError::unsent(FaultKind::Proxy, format!("the proxy {proxy}: {what}"));
+    match negotiate(socket, proxy.credentials(), host, port).await {
+        Ok(()) => Ok(Ok(())),
+        Err(Refusal::Unreachable(what)) => Ok(Err(says(what))),
+        Err(Refusal::Says(what)) => Err(says(what)),
+        Err(Refusal::Broken(error)) => {
             let what = format!("the proxy {proxy} broke the connection");
-            HyperError::before(FaultKind::Proxy, what, error)
+            Err(HyperError::before(FaultKind::Proxy, what, error))
         }
-        Refusal::Says(what) => {
-            HyperError::unsent(FaultKind::Proxy, format!("the proxy {proxy}: {what}"))
-        }
-    })
+    }
 }
 
 async fn negotiate(
@@ -107,7 +110,7 @@ async fn answer(socket: &mut TcpStream) -> Result<(), Refusal> {
         return Err(Refusal::Says("it speaks no SOCKS 5"));
     }
     if let Some(refusal) = refusal(code) {
-        return Err(Refusal::Says(refusal));
+        return Err(Refusal::Unreachable(refusal));
     }
     match kind {
         IPV4 => read::<6>(socket).await.map(drop)?,

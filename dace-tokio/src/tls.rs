@@ -30,8 +30,8 @@ const HTTP1: &[u8] = b"http/1.1";
 #[derive(Debug)]
 pub(crate) struct Security {
     /// Made with the first handshake where it needs the platform's roots: to look for them costs
-    /// time, and that there are none must not stop a client that speaks no TLS.
-    config: OnceLock<Result<Arc<ClientConfig>, Error>>,
+    /// time, and that there are none must not stop a client that speaks no TLS. They may be there later.
+    config: OnceLock<Arc<ClientConfig>>,
     protocol: Protocol,
 }
 
@@ -40,7 +40,7 @@ impl Security {
         let protocol = settings.protocol;
         let config = OnceLock::new();
         if let Some(made) = configured(settings)? {
-            config.get_or_init(|| Ok(Arc::new(made)));
+            config.get_or_init(|| Arc::new(made));
         }
         Ok(Self { config, protocol })
     }
@@ -51,17 +51,18 @@ impl Security {
     }
 
     fn config(&self) -> Result<&Arc<ClientConfig>, HyperError> {
-        let config = self.config.get_or_init(|| {
-            let builder = versions()?.with_platform_verifier()?;
-            let mut config = builder.with_no_client_auth();
-            config.alpn_protocols = offered(self.protocol);
-            Ok(Arc::new(config))
-        });
-        config.as_ref().map_err(|error| {
+        if let Some(config) = self.config.get() {
+            return Ok(config);
+        }
+        let builder = versions().and_then(|versions| versions.with_platform_verifier());
+        let builder = builder.map_err(|error| {
             let what = "TLS: the platform's root certificates cannot be loaded; \
                         `root_certificate` names some";
-            HyperError::before(FaultKind::Tls, what, error.clone())
-        })
+            HyperError::before(FaultKind::Tls, what, error)
+        })?;
+        let mut config = builder.with_no_client_auth();
+        config.alpn_protocols = offered(self.protocol);
+        Ok(self.config.get_or_init(|| Arc::new(config)))
     }
 
     /// Shakes hands with `host`: the secured socket, and whether HTTP/2 is spoken on it.

@@ -24,7 +24,12 @@ pub(crate) struct Upload {
 enum Content {
     Done,
     Bytes(Bytes),
-    Stream { stream: BodyStream, left: Option<u64> },
+    Stream {
+        stream: BodyStream,
+        left: Option<u64>,
+        /// What completes the length, until it is known that nothing follows.
+        last: Option<Bytes>,
+    },
 }
 
 /// The user's body failed, or was not as long as it said.
@@ -91,7 +96,9 @@ impl Upload {
         let content = match payload {
             Payload::Bytes(bytes) if !bytes.is_empty() => Content::Bytes(bytes),
             Payload::Stream { length: Some(0), .. } => Content::Done,
-            Payload::Stream { stream, length } => Content::Stream { stream, left: length },
+            Payload::Stream { stream, length } => {
+                Content::Stream { stream, left: length, last: None }
+            }
             _ => Content::Done,
         };
         Self { content, progress }
@@ -112,22 +119,31 @@ impl Upload {
                 }
                 Poll::Ready(Some(Ok(piece)))
             }
-            Content::Stream { stream, left } => {
+            Content::Stream { stream, left, last } => {
                 let mut known = self.progress.lock();
                 if known.given_up {
                     return Poll::Ready(Some(Err(UploadError::Ended)));
                 }
                 known.waker = Some(cx.waker().clone());
                 drop(known);
-                // A panic would end the task of the connection, and nobody would hear why.
-                let poll = catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx)));
-                let item = match poll {
-                    Ok(poll) => checked(ready!(poll), left),
-                    Err(_) => Some(Err(UploadError::Panicked)),
+                let item = loop {
+                    // A panic would end the task of the connection, and nobody would hear why.
+                    let poll = catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx)));
+                    let item = match poll {
+                        Ok(poll) => checked(ready!(poll), left),
+                        Err(_) => Some(Err(UploadError::Panicked)),
+                    };
+                    match item {
+                        // With the last piece the request would be whole, whatever follows.
+                        Some(Ok(piece)) if *left == Some(0) => {
+                            last.get_or_insert(piece);
+                        }
+                        Some(Ok(piece)) => return Poll::Ready(Some(Ok(piece))),
+                        None => break last.take().map(Ok),
+                        failed => break failed,
+                    }
                 };
-                if !matches!(item, Some(Ok(_))) || *left == Some(0) {
-                    self.content = Content::Done;
-                }
+                self.content = Content::Done;
                 Poll::Ready(item.map(|item| item.map_err(|error| self.progress.fail(error))))
             }
         }
@@ -173,7 +189,9 @@ impl Body for Upload {
         match &self.content {
             Content::Done => SizeHint::with_exact(0),
             Content::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Stream { left: Some(left), .. } => SizeHint::with_exact(*left),
+            Content::Stream { left: Some(left), last, .. } => {
+                SizeHint::with_exact(*left + last.as_ref().map_or(0, |last| last.len() as u64))
+            }
             Content::Stream { left: None, .. } => SizeHint::default(),
         }
     }

@@ -11,6 +11,9 @@ use crate::{Expected, Gate, Server, Step, get, ok, post, run, send};
 /// Granted, from an address that nobody looks at.
 const GRANTED: &[u8] = &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
 
+/// What a client without credentials begins with.
+const GREETING: &[u8] = &[5, 1, 0];
+
 /// What asks for a connection to [`NAME`], as a name, on port 80.
 fn by_name() -> Vec<u8> {
     let mut ask = vec![5, 1, 0, 3, u8::try_from(NAME.len()).expect("a short name")];
@@ -19,11 +22,10 @@ fn by_name() -> Vec<u8> {
     ask
 }
 
-pub(crate) async fn a_socks_proxy_resolves_names<B: Connect>(expected: &Expected) {
+pub(crate) async fn a_socks_proxy_resolves_names<B: Connect>(_: &Expected) {
     let ask = by_name();
-    let greeting = expected.socks_greeting;
     let server = Server::start([vec![
-        Step::ReadBytes(greeting.len()),
+        Step::ReadBytes(GREETING.len()),
         send([5, 0]),
         Step::ReadBytes(ask.len()),
         send(GRANTED),
@@ -40,17 +42,16 @@ pub(crate) async fn a_socks_proxy_resolves_names<B: Connect>(expected: &Expected
         assert_eq!(run(&backend, request).await.unwrap().text(), text);
     }
     let arrivals = server.arrivals();
-    assert_eq!((&arrivals[0].bytes[..], &arrivals[1].bytes), (greeting, &ask));
+    assert_eq!((&arrivals[0].bytes[..], &arrivals[1].bytes), (GREETING, &ask));
     assert_eq!(arrivals[2].line(), "GET / HTTP/1.1");
     assert_eq!(arrivals[2].header("host"), [NAME]);
     assert_eq!(arrivals.len(), 4);
 }
 
-pub(crate) async fn a_socks_proxy_may_be_given_addresses<B: Connect>(expected: &Expected) {
+pub(crate) async fn a_socks_proxy_may_be_given_addresses<B: Connect>(_: &Expected) {
     let ask = [5, 1, 0, 1, 10, 1, 2, 3, 0, 80];
-    let greeting = expected.socks_greeting;
     let server = Server::start([vec![
-        Step::ReadBytes(greeting.len()),
+        Step::ReadBytes(GREETING.len()),
         send([5, 0]),
         Step::ReadBytes(ask.len()),
         send(GRANTED),
@@ -94,7 +95,7 @@ pub(crate) async fn a_socks_proxy_is_told_user_and_password<B: Connect>(expected
 
 pub(crate) async fn a_socks_proxy_that_refuses_is_unsent<B: Connect>(expected: &Expected) {
     let ask = by_name().len();
-    let (plain, signed) = (expected.socks_greeting, expected.socks_greeting_with_credentials);
+    let (plain, signed) = (GREETING, expected.socks_greeting_with_credentials);
     let greet =
         |greeting: &[u8], answer: &[u8]| vec![Step::ReadBytes(greeting.len()), send(answer)];
     let (open, user) = ("socks5h://", "socks5h://user:hidden@");
@@ -135,11 +136,10 @@ pub(crate) async fn a_socks_proxy_that_refuses_is_unsent<B: Connect>(expected: &
     }
 }
 
-pub(crate) async fn a_socks_proxy_that_hangs_times_out_unsent<B: Connect>(expected: &Expected) {
-    for script in [
-        vec![Step::Drain],
-        vec![Step::ReadBytes(expected.socks_greeting.len()), send([5, 0]), Step::Drain],
-    ] {
+pub(crate) async fn a_socks_proxy_that_hangs_times_out_unsent<B: Connect>(_: &Expected) {
+    for script in
+        [vec![Step::Drain], vec![Step::ReadBytes(GREETING.len()), send([5, 0]), Step::Drain]]
+    {
         let server = Server::start([script]);
         let backend: B = backend(default);
         let mut request = post(&format!("http://{NAME}/"), "x");

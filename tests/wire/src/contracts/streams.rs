@@ -227,9 +227,7 @@ pub(crate) async fn an_over_long_http2_head_is_malformed<B: Connect>(expected: &
     });
     let failure = failed(&backend, post(&server.url("/"), "x")).await;
     assert_ne!(failure.fault.sent, Sent::Unsent, "{failure:?}");
-    if expected.tells_stream_errors {
-        assert_eq!(failure.fault.kind, FaultKind::Malformed, "{failure:?}");
-    }
+    assert_eq!(failure.fault.kind, FaultKind::Malformed, "{failure:?}");
     assert_eq!(server.arrivals().len(), 1);
 }
 
@@ -245,7 +243,7 @@ pub(crate) async fn endless_informational_http2_answers_end<B: Connect>(expected
     let failure = failed(&backend, post(&server.url("/"), "x")).await;
     assert_eq!(failure.fault.sent, Sent::MaybeSent, "{failure:?}");
     // libcurl has one code for its own limit and for a close.
-    if expected.tells_stream_errors && expected.limits_heads {
+    if expected.limits_heads {
         assert_eq!(failure.fault.kind, FaultKind::Malformed, "{failure:?}");
     }
 }

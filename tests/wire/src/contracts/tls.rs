@@ -126,11 +126,12 @@ pub(crate) async fn a_handshake_cut_short_is_unsent<B: Connect>(_: &Expected) {
 }
 
 pub(crate) async fn a_secure_body_cut_short_is_an_error<B: Connect>(expected: &Expected) {
-    let cases =
-        ["content-length: 10\r\n\r\nhello", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"];
-    // Whoever cuts the connection could cut a body that ends with it anywhere.
-    let until_close = expected.tells_cut_streams.then_some("connection: close\r\n\r\nhello");
-    for answer in cases.into_iter().chain(until_close) {
+    for answer in [
+        "content-length: 10\r\n\r\nhello",
+        "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        // Whoever cuts the connection could cut a body that ends with it anywhere.
+        "connection: close\r\n\r\nhello",
+    ] {
         let authority = Authority::new();
         let answer = send(format!("HTTP/1.1 200 OK\r\n{answer}"));
         let script = vec![Step::ReadRequest, answer, Step::Cut];
