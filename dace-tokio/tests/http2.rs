@@ -2,6 +2,7 @@
 #![cfg(feature = "http2")]
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use dace_core::http::{
     Body, BoxError, Connect, FaultKind, HttpBackend, HttpSettings, Protocol, Sent,
@@ -173,10 +174,13 @@ fn an_http2_exchange_whose_runtime_goes_ends_in_an_error() {
     let (first, second) = (runtime(), runtime());
     first.block_on(run(&backend, get(&server.url("/")))).unwrap();
     let request = get(&server.url("/"));
-    let exchange = second.spawn(async move { run(&backend, request).await.map(drop) });
+    // Begun on the one, since a connection is used on its own runtime alone, and awaited on the other.
+    let mut exchange = Box::pin(run(&backend, request));
+    let begun = |cx: &mut Context<'_>| Poll::Ready(exchange.as_mut().poll(cx).is_pending());
+    assert!(first.block_on(std::future::poll_fn(begun)));
     asked.wait();
     drop(first);
-    let failure = second.block_on(exchange).unwrap().unwrap_err();
+    let failure = second.block_on(exchange).map(drop).unwrap_err();
     let kinds = [FaultKind::RuntimeGone, FaultKind::Closed];
     assert!(kinds.contains(&failure.fault.kind), "{failure:?}");
     assert_eq!(failure.fault.sent, Sent::MaybeSent);
