@@ -19,6 +19,7 @@ async fn get_on_smol(call: &dace::smol::Call, url: &str) -> Result<String, HttpE
 
 #[test]
 fn a_second_runtime_finds_connections_of_the_first_gone_and_makes_its_own() {
+    let _alone = alone();
     let server = Server::start([answers("first", 2), answers("second", 2)]);
     for expected in ["first", "second"] {
         on_tokio(async {
@@ -33,6 +34,7 @@ fn a_second_runtime_finds_connections_of_the_first_gone_and_makes_its_own() {
 
 #[test]
 fn a_request_that_must_not_happen_twice_works_from_a_second_runtime() {
+    let _alone = alone();
     #[dace::fault_tolerant(retry_attempts = 0)]
     async fn post(call: &dace::tokio::Call, url: &str) -> Result<String, HttpError> {
         call.http().post(url).body("x").send().await?.text().await
@@ -47,6 +49,7 @@ fn a_request_that_must_not_happen_twice_works_from_a_second_runtime() {
 
 #[test]
 fn a_connection_of_a_runtime_that_stands_still_is_left_to_it() {
+    let _alone = alone();
     let server = Server::start([answers("first", 2), answers("second", 1)]);
     let still = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     assert_eq!(still.block_on(get(&server.url("/"))).unwrap(), "first");
@@ -57,6 +60,7 @@ fn a_connection_of_a_runtime_that_stands_still_is_left_to_it() {
 
 #[test]
 fn on_smol_every_thread_uses_the_same_connections() {
+    let _alone = alone();
     let server = Server::start([answers("first", 2)]);
     for _ in 0..2 {
         let url = server.url("/");

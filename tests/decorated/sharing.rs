@@ -107,17 +107,30 @@ async fn knows_another() -> io::Result<()> {
     Ok(())
 }
 
+#[dace::fault_tolerant(dependency_id = "told", runtime = Smol, targets = ["http://s3cret.invalid:1"])]
+async fn told() -> io::Result<()> {
+    Ok(())
+}
+
+#[dace::fault_tolerant(dependency_id = "told", runtime = Smol, targets = ["http://0ther.invalid:1"])]
+async fn told_another() -> io::Result<()> {
+    Ok(())
+}
+
 #[test]
 fn a_conflict_shows_no_secret() {
     let _alone = alone();
     dace::reset();
     smol::block_on(knows()).unwrap();
-    let error = config(smol::block_on(knows_another()));
-    assert_eq!(error.setting(), "default_sensitive_header");
-    assert!(
-        !format!("{error}{error:?}").contains("s3cret") && !format!("{error:?}").contains("0ther"),
-        "{error}"
-    );
+    smol::block_on(told()).unwrap();
+    for (setting, error) in [
+        ("default_sensitive_header", config(smol::block_on(knows_another()))),
+        ("targets", config(smol::block_on(told_another()))),
+    ] {
+        assert_eq!(error.setting(), setting);
+        let shown = format!("{error}{error:?}");
+        assert!(!shown.contains("s3cret") && !shown.contains("0ther"), "{shown}");
+    }
 }
 
 static EVALUATED: AtomicU32 = AtomicU32::new(0);
@@ -190,11 +203,16 @@ fn a_setting_that_cannot_be_used_ends_every_call_typed_and_no_fallback_hides_it(
 
 #[test]
 fn a_thousand_resets_leave_one_dependency_alive() {
+    #[dace::fault_tolerant(dependency_id = "reset often", runtime = Smol)]
+    async fn own() -> io::Result<()> {
+        Ok(())
+    }
+
     let _alone = alone();
     for _ in 0..1_000 {
         dace::reset();
-        smol::block_on(one()).unwrap();
+        smol::block_on(own()).unwrap();
     }
     let alive = dace::smol::Dependency::all();
-    assert_eq!(alive.iter().filter(|one| one.id() == "shared").count(), 1);
+    assert_eq!(alive.iter().filter(|one| one.id() == "reset_often").count(), 1);
 }

@@ -79,7 +79,7 @@ fn agree(id: &str, first: &Claim, second: &Claim) -> Result<(), ConfigError> {
     let Some((setting, _)) = differs(second, first).or_else(|| differs(first, second)) else {
         return Ok(());
     };
-    if SECRET.contains(&setting) {
+    if !PLAIN.contains(&setting) {
         let problem = format!(
             "differs between `{other}` and `{one}`, which share the dependency `{id}`; say the same in both"
         );
@@ -93,8 +93,34 @@ fn agree(id: &str, first: &Claim, second: &Claim) -> Result<(), ConfigError> {
     Err(ConfigError::new(setting, problem))
 }
 
-/// Settings whose values may hold what no error shows.
-const SECRET: [&str; 4] = ["default_header", "default_sensitive_header", "identity", "proxy"];
+/// Settings whose values are numbers, times and switches. Any other may hold what no error shows: a
+/// password in a URL, a key that an observer is made with.
+const PLAIN: [&str; 24] = [
+    "attempt_timeout",
+    "body_limit",
+    "circuit_reset_timeout",
+    "connect_timeout",
+    "expected_in",
+    "hang_after",
+    "head_limit",
+    "hint_max",
+    "http_idle_timeout",
+    "http_max_age",
+    "http_pool_size",
+    "https_only",
+    "idempotent",
+    "max_netlocs",
+    "max_open_per_netloc",
+    "max_redirects",
+    "no_timeout",
+    "protocol",
+    "queue",
+    "retry_attempts",
+    "retry_on_timeout",
+    "stall_timeout",
+    "timeout",
+    "use_proxy",
+];
 
 fn told(claim: &Claim, setting: &str) -> alloc::string::String {
     let values = claim.settings().filter(|(name, _)| *name == setting);
