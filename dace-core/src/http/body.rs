@@ -65,7 +65,8 @@ impl Body {
         Self(Repr::Empty)
     }
 
-    /// A body that can be sent once. Give the `length` in bytes if it is known.
+    /// A body that can be sent once. Give the `length` in bytes if it is known: the stream must have just
+    /// that, so its last piece is sent when the stream has ended, and more or less fails the exchange.
     pub fn stream<S>(stream: S, length: Option<u64>) -> Self
     where
         S: Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
@@ -73,7 +74,8 @@ impl Body {
         Self(Repr::Stream { stream: Box::pin(stream), length })
     }
 
-    /// A body that `make` makes anew for every attempt. Give the `length` in bytes if it is known.
+    /// A body that `make` makes anew for every attempt. Give the `length` in bytes if it is known, as for
+    /// [`stream`](Self::stream).
     pub fn factory<F, S>(make: F, length: Option<u64>) -> Self
     where
         F: Fn() -> S + Send + Sync + 'static,

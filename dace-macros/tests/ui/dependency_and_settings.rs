@@ -6,7 +6,7 @@ async fn function() -> Result<(), HttpError> {
 }
 
 fn dependency() -> dace::tokio::Dependency {
-    unimplemented!()
+    panic!("it is not called")
 }
 
 fn main() {}

@@ -21,6 +21,19 @@ fn nginx(locations: &str) -> Running {
     let place = Place::new("nginx");
     place.write("html/file.txt", "a line of text\n".repeat(1000));
     place.write("html/folder/index.html", "an index");
+    let zone = "limit_req_zone $binary_remote_addr zone=one:1m rate=1r/m;";
+    start(place, "$status $connection $request_method $uri", zone, "", locations)
+}
+
+/// nginx in one process, with all that it writes in its folder. It logs what `log` says, and has
+/// `settings` for all and `server` for the one that listens as `listen` says.
+pub(super) fn start(
+    place: Place,
+    log: &str,
+    settings: &str,
+    listen: &str,
+    server: &str,
+) -> Running {
     let port = place.port;
     let config = format!(
         "daemon off; master_process off; pid nginx.pid; error_log error.log;
@@ -28,10 +41,8 @@ fn nginx(locations: &str) -> Running {
          http {{
              client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3;
              uwsgi_temp_path t4; scgi_temp_path t5;
-             log_format short '$status $connection $request_method $uri';
-             access_log access.log short;
-             limit_req_zone $binary_remote_addr zone=one:1m rate=1r/m;
-             server {{ listen 127.0.0.1:{port}; root html; {locations} }}
+             log_format short '{log}'; access_log access.log short; {settings}
+             server {{ listen 127.0.0.1:{port} {listen}; root html; {server} }}
          }}"
     );
     let config = place.write("nginx.conf", config);

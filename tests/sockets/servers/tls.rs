@@ -25,24 +25,8 @@ fn nginx(authority: &Authority, listen: &str) -> Running {
     place.write("cert.pem", certificate);
     place.write("key.pem", key);
     place.write("html/file.txt", "a line of text");
-    let port = place.port;
-    let config = format!(
-        "daemon off; master_process off; pid nginx.pid; error_log error.log;
-         events {{ worker_connections 256; }}
-         http {{
-             client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3;
-             uwsgi_temp_path t4; scgi_temp_path t5;
-             log_format short '$status $connection $server_protocol';
-             access_log access.log short;
-             server {{
-                 listen 127.0.0.1:{port} {listen}; root html;
-                 ssl_certificate cert.pem; ssl_certificate_key key.pem;
-             }}
-         }}"
-    );
-    let config = place.write("nginx.conf", config);
-    let (folder, config) = (place.folder.display().to_string(), config.display().to_string());
-    place.start("nginx", &["-p", &folder, "-c", &config, "-e", "error.log"])
+    let keys = "ssl_certificate cert.pem; ssl_certificate_key key.pem;";
+    super::nginx::start(place, "$status $connection $server_protocol", "", listen, keys)
 }
 
 fn https(server: &Running) -> String {
