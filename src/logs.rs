@@ -273,6 +273,9 @@ impl Observer for Logs {
             What::TargetsReplaced { count } => {
                 limited!(self, id, event, Setting, info, count, "targets replaced");
             }
+            What::Reloaded => {
+                limited!(self, id, event, Setting, info, "policy reloaded");
+            }
             What::Controlled { control, .. } => limited!(
                 self,
                 id,

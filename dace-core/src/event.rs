@@ -145,6 +145,8 @@ pub enum What {
         /// How many there are now.
         count: usize,
     },
+    /// Another policy holds from now on.
+    Reloaded,
     /// Somebody worked a circuit by hand.
     Controlled {
         /// Whose circuit.

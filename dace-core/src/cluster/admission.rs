@@ -13,7 +13,7 @@ use crate::machine::balancer::{Field, Load};
 use crate::machine::circuit::{Admission, CircuitState, Pass, Refused};
 use crate::machine::queue::{Wakes, Want};
 use crate::machine::retry::Outlook;
-use crate::policy::Policy;
+use crate::policy::Rules;
 use crate::refusal::{Reason, Refusal};
 use crate::{Class, ConfigError, Instant, Scheme, Target};
 
@@ -75,7 +75,7 @@ impl Cluster {
     pub(super) fn admit(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         ask: &Ask<'_>,
         wakes: &mut Wakes,
     ) -> Admit {
@@ -101,7 +101,7 @@ impl Cluster {
     pub(super) fn admit_at(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         ask: &Ask<'_>,
         id: EndpointId,
         picked: Option<Scheme>,
@@ -128,7 +128,7 @@ impl Cluster {
     fn take(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         ask: &Ask<'_>,
         id: EndpointId,
         wakes: &mut Wakes,
@@ -156,7 +156,7 @@ impl Cluster {
     fn admit_balanced(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         ask: &Ask<'_>,
         wakes: &mut Wakes,
     ) -> Admit {
@@ -182,7 +182,7 @@ impl Cluster {
 
     /// An endpoint whose circuit waits for a probe goes first: else, being the most expensive one,
     /// it would be found healthy only by chance.
-    fn probe_due(&mut self, now: Instant, policy: &Policy, ask: &Ask<'_>) -> Option<usize> {
+    fn probe_due(&mut self, now: Instant, policy: &Rules, ask: &Ask<'_>) -> Option<usize> {
         if now < self.targets.probe_due {
             return None;
         }
@@ -204,7 +204,7 @@ impl Cluster {
     }
 
     /// Asks the balancer: among those not tried, then among all.
-    fn pick(&mut self, now: Instant, policy: &Policy, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&mut self, now: Instant, policy: &Rules, ask: &Ask<'_>) -> Option<usize> {
         let Self { targets, table, rng, .. } = self;
         let Picker::Balance(balance) = &mut targets.picker else {
             return None;
@@ -229,7 +229,7 @@ impl Cluster {
 
     /// When fewer than half of several endpoints have a circuit that lets calls through, the circuits
     /// are ignored: the few could not carry the load of all. Pauses, limits and manual modes bind.
-    fn admit_in_panic(&mut self, now: Instant, policy: &Policy, ask: &Ask<'_>) -> Option<Grant> {
+    fn admit_in_panic(&mut self, now: Instant, policy: &Rules, ask: &Ask<'_>) -> Option<Grant> {
         if !self.targets.panic {
             return None;
         }
@@ -252,7 +252,7 @@ impl Cluster {
 
     /// Nobody lets the call in: it may wait for the full ones, else the one that opens first tells
     /// when.
-    fn refuse_balanced(&mut self, now: Instant, policy: &Policy) -> Admit {
+    fn refuse_balanced(&mut self, now: Instant, policy: &Rules) -> Admit {
         let shut = |listed: &Listed| {
             let shut = look(now, policy, &self.table, listed.endpoint, self.targets.panic).err()?;
             Some((listed.endpoint, shut))
@@ -281,7 +281,7 @@ impl Cluster {
     pub(super) fn outlook(
         &self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         class: Class,
         tried: &[EndpointId],
         last: EndpointId,
@@ -326,7 +326,7 @@ fn outlook_of(look: Result<(), Shut>) -> Outlook {
 #[inline]
 pub(super) fn look(
     now: Instant,
-    policy: &Policy,
+    policy: &Rules,
     table: &Table,
     id: EndpointId,
     force: bool,
@@ -375,7 +375,7 @@ fn is_panic(view: &View<'_>) -> bool {
 /// The listed endpoints, as a balancer sees them.
 struct View<'a> {
     now: Instant,
-    policy: &'a Policy,
+    policy: &'a Rules,
     table: &'a Table,
     list: &'a [Listed],
     without: &'a [EndpointId],

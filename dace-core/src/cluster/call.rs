@@ -26,7 +26,7 @@ use crate::error::Trail;
 use crate::event::{Outcome, What};
 use crate::instant::nanos;
 use crate::machine::queue::{TicketId, Wakes};
-use crate::policy::Policy;
+use crate::policy::Rules;
 use crate::refusal::Refusal;
 use crate::{Class, ConfigError, Instant, Why};
 use told::Text;
@@ -91,11 +91,19 @@ pub(crate) struct Returned {
 /// What a call brings along.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
-    /// The call's own timeout.
-    pub(crate) timeout: Duration,
+    /// The call's own timeout, in place of the policy's.
+    pub(crate) timeout: Option<Duration>,
     /// What is left of a deadline that was handed down.
     pub(crate) within: Duration,
-    pub(crate) idempotent: bool,
+    /// In place of the policy's.
+    pub(crate) idempotent: Option<bool>,
+}
+
+impl Start {
+    /// As the policy says.
+    pub(crate) const fn new() -> Self {
+        Self { timeout: None, within: Duration::MAX, idempotent: None }
+    }
 }
 
 #[derive(Debug)]
@@ -208,7 +216,7 @@ impl CallMachine {
     pub(crate) fn poll_action(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         cluster: &mut Cluster,
         waker: &Waker,
         wakes: &mut Wakes,
@@ -249,7 +257,7 @@ impl CallMachine {
     fn start(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         cluster: &mut Cluster,
         start: Start,
     ) -> Option<Verdict> {
@@ -260,9 +268,10 @@ impl CallMachine {
         cluster.calls_open += 1;
         self.call = cluster.calls_begun;
         self.started = now;
-        self.idempotent = start.idempotent;
-        self.deadline = now.after(start.timeout.min(start.within));
-        self.hang_after = nanos(policy.hang_after(start.timeout));
+        self.idempotent = start.idempotent.unwrap_or(policy.idempotent);
+        let timeout = start.timeout.unwrap_or(policy.timeout);
+        self.deadline = now.after(timeout.min(start.within));
+        self.hang_after = nanos(policy.hang_after_of(timeout));
         self.state = State::Admission;
         if self.is_reported() {
             cluster.events.tap(self.call);
@@ -280,7 +289,7 @@ impl CallMachine {
     pub(crate) fn on_returned(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         cluster: &mut Cluster,
         returned: Returned,
         wakes: &mut Wakes,
@@ -294,7 +303,7 @@ impl CallMachine {
     pub(crate) fn on_cancelled(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         cluster: &mut Cluster,
         wakes: &mut Wakes,
     ) {
@@ -349,7 +358,7 @@ impl CallMachine {
     pub(crate) fn on_abandoned(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         cluster: &mut Cluster,
         panicked: bool,
         wakes: &mut Wakes,
@@ -369,7 +378,7 @@ impl CallMachine {
     fn give_back_place(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         cluster: &mut Cluster,
         wakes: &mut Wakes,
     ) {

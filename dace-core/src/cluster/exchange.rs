@@ -19,7 +19,7 @@ use crate::http::Sent;
 use crate::machine::circuit::Verdict;
 use crate::machine::queue::{TicketId, Wakes, Want};
 use crate::machine::retry::SHORTEST_ATTEMPT;
-use crate::policy::Policy;
+use crate::policy::Rules;
 use crate::refusal::{Reason, Refusal};
 use crate::{Class, Instant, Netloc, Phase, Target};
 
@@ -84,7 +84,7 @@ impl Cluster {
     pub(crate) fn begin_exchange(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         id: AttemptId,
         wish: &Wish,
         ticket: &mut Option<TicketId>,
@@ -111,7 +111,7 @@ impl Cluster {
     fn step(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         id: AttemptId,
         wish: &Wish,
         wakes: &mut Wakes,
@@ -134,7 +134,7 @@ impl Cluster {
     fn go_to(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         id: AttemptId,
         endpoint: EndpointId,
         wakes: &mut Wakes,
@@ -167,7 +167,7 @@ impl Cluster {
     fn arrive(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         id: AttemptId,
         visit: Visit,
         moves: bool,
@@ -195,7 +195,7 @@ impl Cluster {
     /// The dependency's own circuit is there for functions that make no exchange: a probe that came
     /// as far as its first one has succeeded. Else it would be half-open for as long as every attempt
     /// makes one.
-    fn pass_own_probe(&mut self, now: Instant, policy: &Policy, id: AttemptId, wakes: &mut Wakes) {
+    fn pass_own_probe(&mut self, now: Instant, policy: &Rules, id: AttemptId, wakes: &mut Wakes) {
         let Attempt { call, charged, .. } = self.attempts[id];
         if charged.endpoint != self.own || !charged.pass.is_probe() {
             return;
@@ -209,7 +209,7 @@ impl Cluster {
     fn give_back_charged(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         id: AttemptId,
         wakes: &mut Wakes,
     ) {
@@ -223,7 +223,7 @@ impl Cluster {
     /// Takes a connection place for an exchange.
     fn connect(
         &mut self,
-        policy: &Policy,
+        policy: &Rules,
         id: AttemptId,
         endpoint: EndpointId,
         wish: &Wish,
@@ -252,7 +252,7 @@ impl Cluster {
     fn wait(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         id: AttemptId,
         want: Want<EndpointId>,
         refusal: Refusal,
@@ -293,7 +293,7 @@ impl Cluster {
     pub(crate) fn on_answer(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         id: AttemptId,
         endpoint: EndpointId,
         end: End,
@@ -320,7 +320,7 @@ impl Cluster {
     pub(crate) fn on_exchange_class(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         id: AttemptId,
         endpoint: EndpointId,
         class: Class,
@@ -346,7 +346,7 @@ impl Cluster {
     pub(crate) fn leave_exchange(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         id: AttemptId,
         endpoint: EndpointId,
         cut: Option<bool>,
@@ -378,7 +378,7 @@ impl Cluster {
     pub(crate) fn abandon_exchange(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         id: AttemptId,
         ticket: TicketId,
         wakes: &mut Wakes,

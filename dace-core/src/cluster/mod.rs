@@ -29,6 +29,7 @@ pub use totals::{ByClass, ByWhy, Totals};
 
 use core::task::Waker;
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use slotmap::SlotMap;
@@ -42,7 +43,7 @@ use crate::event::{Control, What};
 use crate::machine::circuit::{CircuitState, Mode, Transition};
 use crate::machine::queue::{Queue, Wakes};
 use crate::machine::tokens::Tokens;
-use crate::policy::Policy;
+use crate::policy::Rules;
 use crate::{Event, Instant, Netloc, Target};
 
 /// Wakers of those who wait for the last call to end, at the most.
@@ -73,9 +74,16 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(now: Instant, policy: &Policy, selection: Selection, seed: u64) -> Self {
+    pub(crate) fn new(
+        now: Instant,
+        policy: &Rules,
+        id: &Arc<str>,
+        selection: Selection,
+        observed: bool,
+        seed: u64,
+    ) -> Self {
         let mut table = Table::new(policy.max_netlocs, seed);
-        let own = table.insert_unnamed(Netloc::of_dependency(&policy.id));
+        let own = table.insert_unnamed(Netloc::of_dependency(id));
         let mut targets = Targets::new();
         targets.replace(now, &mut table, selection);
         Self {
@@ -87,7 +95,7 @@ impl Cluster {
             queue: Queue::new(),
             waiting_calls: 0,
             attempts: SlotMap::with_key(),
-            events: Events::new(policy.observed),
+            events: Events::new(observed),
             totals: Totals::default(),
             calls_begun: 0,
             calls_open: 0,
@@ -119,6 +127,14 @@ impl Cluster {
         let selection = self.targets.selection_of(list);
         self.targets.replace(now, &mut self.table, selection);
         self.events.push(now, 0, || What::TargetsReplaced { count });
+        self.queue.wake_all(wakes);
+    }
+
+    /// Other rules hold from now on. What is known stays: windows, latencies, circuits, tokens.
+    pub(crate) fn reload(&mut self, now: Instant, policy: &Rules, wakes: &mut Wakes) {
+        self.tokens.set_budget(&policy.budget);
+        self.table.set_cap(policy.max_netlocs);
+        self.events.push(now, 0, || What::Reloaded);
         self.queue.wake_all(wakes);
     }
 

@@ -8,7 +8,7 @@ use super::endpoint::EndpointId;
 use super::table::Table;
 use crate::event::What;
 use crate::machine::queue::{Left, TicketId, Wakes, Want};
-use crate::policy::Policy;
+use crate::policy::Rules;
 use crate::{Instant, Netloc};
 
 impl Cluster {
@@ -16,7 +16,7 @@ impl Cluster {
     pub(super) fn release_permit(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         id: EndpointId,
         wakes: &mut Wakes,
     ) {
@@ -29,7 +29,7 @@ impl Cluster {
     pub(crate) fn release_connection(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         id: EndpointId,
         wakes: &mut Wakes,
     ) {
@@ -39,7 +39,7 @@ impl Cluster {
     }
 
     /// Offers what is free at an endpoint to those who wait for a permit there.
-    fn offer_permit(&mut self, now: Instant, policy: &Policy, id: EndpointId, wakes: &mut Wakes) {
+    fn offer_permit(&mut self, now: Instant, policy: &Rules, id: EndpointId, wakes: &mut Wakes) {
         if self.queue.is_empty() {
             return;
         }
@@ -64,7 +64,7 @@ impl Cluster {
     fn offer_connection(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         id: EndpointId,
         wakes: &mut Wakes,
     ) {
@@ -82,7 +82,7 @@ impl Cluster {
     pub(super) fn take_turn(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         ticket: Option<TicketId>,
         waker: &Waker,
         wakes: &mut Wakes,
@@ -112,7 +112,7 @@ impl Cluster {
     }
 
     /// Passes on the place of one who did not come for it. `false` if there is none.
-    fn pass_on_lapsed(&mut self, now: Instant, policy: &Policy, wakes: &mut Wakes) -> bool {
+    fn pass_on_lapsed(&mut self, now: Instant, policy: &Rules, wakes: &mut Wakes) -> bool {
         let Some((place, lapsed)) = self.queue.on_lapse(now) else {
             return false;
         };
@@ -145,7 +145,7 @@ impl Cluster {
     pub(super) fn leave_queue(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         call: u64,
         ticket: TicketId,
         wakes: &mut Wakes,
@@ -183,7 +183,7 @@ impl Cluster {
     pub(super) fn offer_on(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         place: Want<EndpointId>,
         wakes: &mut Wakes,
     ) {

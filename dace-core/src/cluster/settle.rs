@@ -12,7 +12,7 @@ use crate::event::What;
 use crate::machine::balancer::PENALTY;
 use crate::machine::circuit::{Pass, Verdict};
 use crate::machine::queue::Wakes;
-use crate::policy::Policy;
+use crate::policy::Rules;
 use crate::refusal::Refusal;
 use crate::{Class, Instant};
 
@@ -50,7 +50,7 @@ impl Cluster {
     pub(super) fn settle(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         id: AttemptId,
         finish: Finish,
         error: Option<&Arc<str>>,
@@ -136,7 +136,7 @@ impl Cluster {
     fn give_back_permits(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         id: AttemptId,
         wakes: &mut Wakes,
     ) {
@@ -157,7 +157,7 @@ impl Cluster {
     fn conclude(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         call: u64,
         visit: &Visit,
         heard: Option<Class>,
@@ -179,7 +179,7 @@ impl Cluster {
     pub(super) fn hear(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         call: u64,
         id: EndpointId,
         pass: Pass,
@@ -216,7 +216,7 @@ impl Cluster {
     }
 
     /// A server asked for a pause: every call respects it.
-    fn pause(&mut self, now: Instant, policy: &Policy, call: u64, id: EndpointId, hint: Duration) {
+    fn pause(&mut self, now: Instant, policy: &Rules, call: u64, id: EndpointId, hint: Duration) {
         let pause = hint.min(policy.hint_max);
         let jitter = pause.as_nanos() as u64 / 4;
         let pause = pause.saturating_add(Duration::from_nanos(self.rng.u64(0..=jitter)));
@@ -232,7 +232,7 @@ impl Cluster {
     pub(super) fn give_back_pass(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         call: u64,
         id: EndpointId,
         pass: Pass,

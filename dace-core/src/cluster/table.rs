@@ -48,6 +48,11 @@ impl Table {
         }
     }
 
+    /// How many names it may hold. Those that it has beyond stay until they are forgotten.
+    pub(crate) fn set_cap(&mut self, cap: usize) {
+        self.cap = cap;
+    }
+
     /// An entry outside the names: the dependency's own.
     pub(crate) fn insert_unnamed(&mut self, netloc: Netloc) -> EndpointId {
         let mut endpoint = Endpoint::new(netloc);

@@ -19,7 +19,8 @@ pub struct Call<R: Runtime, B> {
     pub(super) id: AttemptId,
     pub(super) number: u32,
     pub(super) deadline: Instant,
-    pub(super) connect_timeout: Duration,
+    /// In place of the policy's.
+    pub(super) connect_timeout: Option<Duration>,
 }
 
 impl<R: Runtime, B: HttpBackend> Call<R, B> {
@@ -79,7 +80,7 @@ impl<R: Runtime, B> Clone for Call<R, B> {
 impl<R: Runtime, B> fmt::Debug for Call<R, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
-            .field("dependency_id", &self.shared.policy.id)
+            .field("dependency_id", &self.shared.id)
             .field("attempt", &self.number)
             .finish_non_exhaustive()
     }

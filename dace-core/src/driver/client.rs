@@ -86,7 +86,7 @@ impl<'a, R: Runtime, B: HttpBackend> Agent<'a, R, B> {
     /// # Cancel safety
     /// Dropping it gives back its places and closes its connection; the server may have seen it.
     pub async fn send(&self, request: Request) -> Result<Response<R, B>, HttpError> {
-        let order = Order::new(self.call, Duration::MAX);
+        let order = Order::new(self.call, self.call.shared.client(), Duration::MAX);
         Ok(exchange::send(self.call, request, &order).await?.0)
     }
 }

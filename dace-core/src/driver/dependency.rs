@@ -14,7 +14,8 @@ use super::execution::Execution;
 use super::shared::Shared;
 use crate::balancer;
 use crate::cluster::Snapshot;
-use crate::{ConfigError, HttpBackend, Lock, Runtime, Target, TargetError};
+use crate::policy::Rules;
+use crate::{ConfigError, HttpBackend, Lock, Policy, Runtime, Target, TargetError};
 
 /// A remote service, with one policy and one shared state. A cheap clone: all clones share the state,
 /// and connections are closed when the last one is gone.
@@ -57,7 +58,7 @@ impl<R: Runtime, B> Dependency<R, B> {
 
     /// The id, as it was sanitised.
     pub fn id(&self) -> &str {
-        &self.shared.policy.id
+        &self.shared.id
     }
 
     /// Replaces the list of targets while calls run. Calls under way finish where they are; what is
@@ -75,6 +76,24 @@ impl<R: Runtime, B> Dependency<R, B> {
         let now = self.shared.runtime.now();
         self.shared.targets.with(|list| *list = Arc::new(targets.clone()));
         self.shared.section(|_, cluster, wakes| cluster.set_targets(now, targets, wakes));
+        Ok(())
+    }
+
+    /// The policy that holds now.
+    pub fn policy(&self) -> Policy {
+        self.shared.section(|rules, _, _| Policy::clone(rules))
+    }
+
+    /// Another policy from now on, for calls under way as well: their deadlines stay, later decisions
+    /// follow the new one. All of it holds or nothing does. What is known stays: windows, latencies,
+    /// circuits, pauses, the tokens that the new bank holds, and all counts.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used, and what would be right. The old policy then stays.
+    pub fn reload(&self, policy: Policy) -> Result<(), ConfigError> {
+        let rules = Rules::new(policy)?;
+        let now = self.shared.runtime.now();
+        self.shared.reload(now, rules);
         Ok(())
     }
 
@@ -111,6 +130,6 @@ impl<R: Runtime, B> Clone for Dependency<R, B> {
 
 impl<R: Runtime, B> fmt::Debug for Dependency<R, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dependency").field("id", &self.shared.policy.id).finish_non_exhaustive()
+        f.debug_struct("Dependency").field("id", &self.shared.id).finish_non_exhaustive()
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Drive<R: Runtime, B, F, Fut: Future> {
     look_at: Instant,
     /// What the last attempt returned.
     last: Option<Fut::Output>,
-    pub(super) connect_timeout: Duration,
+    pub(super) connect_timeout: Option<Duration>,
     pub(super) key: Option<Box<str>>,
     /// What the observers put around the function's polls, from the first attempt on.
     spans: Option<Box<Spans>>,
@@ -44,14 +44,11 @@ pub(super) struct Drive<R: Runtime, B, F, Fut: Future> {
 
 impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
     pub(super) fn new(shared: Arc<Shared<R, B>>, function: F) -> Self {
-        let policy = &shared.policy;
-        let start =
-            Start { timeout: policy.timeout, within: Duration::MAX, idempotent: policy.idempotent };
         Self {
-            connect_timeout: policy.connect_timeout,
+            connect_timeout: None,
             shared,
             function,
-            machine: CallMachine::new(start),
+            machine: CallMachine::new(Start::new()),
             attempt: None,
             timer: Timer::new(),
             look_at: Instant::EPOCH,
@@ -76,7 +73,7 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
 
     /// Whether anybody reads the texts of errors.
     fn is_read(&self) -> bool {
-        self.shared.policy.errors_read || self.machine.is_reported()
+        self.shared.errors_read || self.machine.is_reported()
     }
 
     /// The part of a turn that user code runs in: if it panics, everything is given back first.

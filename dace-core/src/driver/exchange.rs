@@ -24,11 +24,13 @@ use crate::http::{
     self, Fault, FaultKind, Head, HttpErrorKind, Request, Sent, Url, Version, header,
 };
 use crate::machine::queue::TicketId;
+use crate::policy::ClientRules;
 use crate::{Class, HttpBackend, HttpError, Instant, Runtime, Scheme};
 
 /// How a request is sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Order {
+    pub(super) rules: Arc<ClientRules>,
     /// What the user says about sending it twice.
     pub(super) idempotent: Option<bool>,
     pub(super) limits: Limits,
@@ -38,9 +40,13 @@ pub(super) struct Order {
 
 impl Order {
     /// Within `timeout` from now.
-    pub(super) fn new<R: Runtime, B>(call: &Call<R, B>, timeout: Duration) -> Self {
+    pub(super) fn new<R: Runtime, B>(
+        call: &Call<R, B>,
+        rules: Arc<ClientRules>,
+        timeout: Duration,
+    ) -> Self {
         let until = call.shared.runtime.now().after(timeout);
-        Self { idempotent: None, limits: Limits { until, timeout }, decode: false }
+        Self { rules, idempotent: None, limits: Limits { until, timeout }, decode: false }
     }
 }
 
@@ -53,14 +59,13 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
     order: &Order,
 ) -> Result<(Response<R, B>, Again), HttpError> {
     let shared = &call.shared;
-    let rules = &shared.policy.client;
-    let Order { idempotent, limits, decode } = *order;
+    let Order { rules, idempotent, limits, decode } = order.clone();
     let replay_safe = idempotent.unwrap_or(false) && request.body.is_replayable()
         || idempotent != Some(false) && request.is_replay_safe();
-    request.options.connect_timeout = call.connect_timeout;
+    request.options.connect_timeout = call.connect_timeout.unwrap_or(rules.connect_timeout);
     request.options.replay_safe = replay_safe;
     request.options.deadline = call.deadline.min(limits.until);
-    request.proxy = rules.proxies.route(&request.url).cloned();
+    request.proxy = rules.fixed.proxies.route(&request.url).cloned();
     if rules.https_only && request.url.scheme() == Scheme::Http {
         return Err(HttpError::unsent(HttpErrorKind::Request(INSECURE)));
     }
@@ -97,7 +102,7 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
             Err(HttpError::fault(fault, url.netloc(), error))
         }
         Ok(Ok(http::Response { head, .. }))
-            if is_contradictory(&head) || length(&head) > rules.head_limit =>
+            if is_contradictory(&head) || length(&head) > rules.fixed.head_limit =>
         {
             exchange.answered(end(Class::Failure, Sent::Sent));
             let kind = HttpErrorKind::Fault(FaultKind::Malformed);
@@ -115,7 +120,7 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
             let multiplexed = matches!(head.version(), Version::Http2 | Version::Http3);
             exchange.answered(End { multiplexed, answered: true, ..end(class, Sent::Sent) });
             let decoding = if decode { Decoding::of(&head) } else { Decoding::None };
-            let reading = Reading::new(body, decoding, exchange, limits);
+            let reading = Reading::new(body, decoding, exchange, rules, limits);
             Ok((Response::new(head, url, reading, retry_after), kept))
         }
     }

@@ -53,7 +53,7 @@ impl<R: Runtime, B, F, Fut: Future, J, L> Execution<R, B, F, Fut, J, L> {
     /// The timeout of this call alone, in place of the dependency's. Zero ends the call at once,
     /// `Duration::MAX` never.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.drive.adjust(|start| start.timeout = timeout);
+        self.drive.adjust(|start| start.timeout = Some(timeout));
         self
     }
 
@@ -66,14 +66,14 @@ impl<R: Runtime, B, F, Fut: Future, J, L> Execution<R, B, F, Fut, J, L> {
 
     /// Whether running the function again does no harm, in place of the dependency's setting.
     pub fn idempotent(mut self, idempotent: bool) -> Self {
-        self.drive.adjust(|start| start.idempotent = idempotent);
+        self.drive.adjust(|start| start.idempotent = Some(idempotent));
         self
     }
 
     /// The time that connecting may take in this call, in place of the dependency's. Zero fails
     /// every new connection, `Duration::MAX` leaves it to the other timeouts.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.drive.connect_timeout = timeout;
+        self.drive.connect_timeout = Some(timeout);
         self
     }
 
@@ -178,7 +178,7 @@ where
         let drive = execution.drive.project();
         let events = drive.machine.take_report();
         let took = drive.shared.runtime.now().since(drive.machine.started());
-        let dependency_id = &drive.shared.policy.id;
+        let dependency_id = &drive.shared.id;
         Poll::Ready(Report::new(dependency_id, result, events, fallback_used, took))
     }
 }

@@ -6,6 +6,7 @@ use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use super::timer::{Timer, Within};
 use crate::http::decoding::{Decoding, Undecodable};
 use crate::http::error::class_of_fault;
 use crate::http::{Fault, Header, HttpErrorKind, Sent};
+use crate::policy::ClientRules;
 use crate::{Class, HttpBackend, HttpError, Instant, Netloc, Runtime};
 
 /// The longest body that is read to keep its connection, as in Go's `net/http`.
@@ -29,6 +31,7 @@ pub(super) struct Reading<R: Runtime, B: HttpBackend> {
     body: B::Body,
     decoding: Decoding,
     exchange: Exchange<R, B>,
+    rules: Arc<ClientRules>,
     limits: Limits,
     /// Since when the reader waits for the next bytes.
     waiting_since: Option<Instant>,
@@ -48,14 +51,15 @@ impl<R: Runtime, B: HttpBackend> Reading<R, B> {
         body: B::Body,
         decoding: Decoding,
         exchange: Exchange<R, B>,
+        rules: Arc<ClientRules>,
         limits: Limits,
     ) -> Self {
-        Self { body, decoding, exchange, limits, waiting_since: None, timer: None }
+        Self { body, decoding, exchange, rules, limits, waiting_since: None, timer: None }
     }
 
     /// The most bytes that are read into memory.
     pub(super) fn limit(&self) -> usize {
-        self.exchange.shared.policy.body_limit
+        self.rules.body_limit
     }
 
     /// The reader went away: its next wait is a new one.
@@ -109,7 +113,7 @@ impl<R: Runtime, B: HttpBackend> Reading<R, B> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, Broken<B::Error>>> {
         let runtime = &self.exchange.shared.runtime;
-        let stall = self.exchange.shared.policy.stall_timeout;
+        let stall = self.rules.stall_timeout;
         loop {
             let now = runtime.now();
             if now >= self.limits.until {

@@ -5,6 +5,7 @@ use core::fmt;
 use core::time::Duration;
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::http::redirect::{self, Hop, RedirectError};
 use crate::http::{
     Body, BoxError, Header, HttpErrorKind, Method, Request, Sent, decoding, header, proxy,
 };
+use crate::policy::ClientRules;
 use crate::{HttpBackend, HttpError, Runtime, Scheme};
 
 /// A request that is being put together. What is wrong with it is told by [`send`](Self::send),
@@ -24,6 +26,7 @@ use crate::{HttpBackend, HttpError, Runtime, Scheme};
 #[must_use = "nothing is sent before `send`"]
 pub struct RequestBuilder<'a, R: Runtime, B> {
     call: &'a Call<R, B>,
+    rules: Arc<ClientRules>,
     request: Result<Request, HttpError>,
     idempotent: Option<bool>,
     timeout: Duration,
@@ -33,7 +36,7 @@ pub struct RequestBuilder<'a, R: Runtime, B> {
 
 impl<'a, R: Runtime, B: HttpBackend> RequestBuilder<'a, R, B> {
     pub(super) fn new(call: &'a Call<R, B>, request: Result<Request, HttpErrorKind>) -> Self {
-        let rules = &call.shared.policy.client;
+        let rules = call.shared.client();
         Self {
             call,
             request: request.map_err(HttpError::unsent),
@@ -41,6 +44,7 @@ impl<'a, R: Runtime, B: HttpBackend> RequestBuilder<'a, R, B> {
             timeout: Duration::MAX,
             redirects: Some(rules.max_redirects),
             https_only: rules.https_only,
+            rules,
         }
     }
 
@@ -149,8 +153,7 @@ impl<'a, R: Runtime, B: HttpBackend> RequestBuilder<'a, R, B> {
 
     /// Whether redirects are followed. Default `true`; else the redirect is the answer.
     pub fn allow_redirects(mut self, allow: bool) -> Self {
-        let rules = &self.call.shared.policy.client;
-        self.redirects = allow.then_some(self.redirects.unwrap_or(rules.max_redirects));
+        self.redirects = allow.then_some(self.redirects.unwrap_or(self.rules.max_redirects));
         self
     }
 
@@ -164,7 +167,7 @@ impl<'a, R: Runtime, B: HttpBackend> RequestBuilder<'a, R, B> {
     /// Whether plain `http` is refused, also where a redirect leads. It can be asked for here, but not
     /// be taken back if the dependency asks for it. Default: as the dependency says, which is `false`.
     pub fn https_only(mut self, only: bool) -> Self {
-        self.https_only = only || self.call.shared.policy.client.https_only;
+        self.https_only = only || self.rules.https_only;
         self
     }
 
@@ -189,10 +192,10 @@ impl<'a, R: Runtime, B: HttpBackend> RequestBuilder<'a, R, B> {
     /// Dropping it gives back its places and closes its connection; the server may have seen it.
     pub async fn send(self) -> Result<Response<R, B>, HttpError> {
         let mut request = self.request?;
-        let mut order = Order::new(self.call, self.timeout);
-        order.idempotent = self.idempotent;
-        order.decode = complete(self.call, &mut request)
+        let decode = complete(&self.rules, &mut request)
             .map_err(|what| HttpError::unsent(HttpErrorKind::Request(what)))?;
+        let order = Order::new(self.call, self.rules, self.timeout);
+        let order = Order { idempotent: self.idempotent, decode, ..order };
         let mut hops = Vec::new();
         loop {
             if self.https_only && request.url.scheme() == Scheme::Http {
@@ -259,7 +262,7 @@ impl<'a, R: Runtime, B: HttpBackend> RequestBuilder<'a, R, B> {
 
 /// Adds what every request of the dependency has, and says whether a compressed answer is decoded: it
 /// is if dace asked for it.
-fn complete<R: Runtime, B>(call: &Call<R, B>, request: &mut Request) -> Result<bool, &'static str> {
+fn complete(rules: &ClientRules, request: &mut Request) -> Result<bool, &'static str> {
     let own = request.headers.len();
     let lacks =
         |request: &Request, name: &str| header::find(&request.headers[..own], name).is_none();
@@ -271,7 +274,7 @@ fn complete<R: Runtime, B>(call: &Call<R, B>, request: &mut Request) -> Result<b
         request.url = request.url.without_userinfo();
     }
     let own = request.headers.len();
-    for default in call.shared.policy.client.headers.iter() {
+    for default in rules.fixed.headers.iter() {
         if header::find(&request.headers[..own], default.name()).is_none() {
             request.headers.push(default.clone());
         }

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use crate::cluster::Cluster;
 use crate::machine::queue::Wakes;
-use crate::policy::Policy;
-use crate::{Balancer, Event, Lock, Observer, Runtime, Span, Target};
+use crate::policy::{ClientRules, Rules};
+use crate::{Balancer, Event, Instant, Lock, Observer, Runtime, Span, Target};
 
 /// Batches that the ring holds, and some more.
 const ROUNDS: usize = 32;
@@ -18,18 +18,29 @@ pub(crate) struct Spans(pub(crate) Vec<Box<dyn Span>>);
 pub(crate) struct Shared<R: Runtime, B> {
     pub(crate) runtime: R,
     pub(crate) backend: B,
-    pub(crate) policy: Policy,
-    pub(crate) cluster: R::Lock<Cluster>,
+    /// The id, as it was sanitised.
+    pub(crate) id: Arc<str>,
+    pub(crate) state: R::Lock<State>,
+    /// What its requests go by; another lock, because requests are made outside of the decisions.
+    pub(crate) client: R::Lock<Arc<ClientRules>>,
     pub(crate) balancer: Option<Arc<dyn Balancer>>,
     /// What a balancer of the user's is shown.
     pub(crate) targets: R::Lock<Arc<Vec<Target>>>,
     pub(crate) observers: Vec<Box<dyn Observer>>,
+    /// Whether anybody reads the texts of errors.
+    pub(crate) errors_read: bool,
+}
+
+/// What the one lock holds: the rules, and all that is decided by them.
+pub(crate) struct State {
+    pub(crate) rules: Rules,
+    pub(crate) cluster: Cluster,
 }
 
 impl<R: Runtime, B> Shared<R, B> {
     /// One locked section; after it wakers are woken and events delivered.
     #[inline]
-    pub(crate) fn section<O>(&self, act: impl FnOnce(&Policy, &mut Cluster, &mut Wakes) -> O) -> O {
+    pub(crate) fn section<O>(&self, act: impl FnOnce(&Rules, &mut Cluster, &mut Wakes) -> O) -> O {
         let (out, due) = self.locked(act);
         if due {
             self.deliver();
@@ -38,22 +49,47 @@ impl<R: Runtime, B> Shared<R, B> {
     }
 
     /// One locked section on the way out: a `Drop` wakes, but delivers nothing.
-    pub(crate) fn section_in_drop(&self, act: impl FnOnce(&Policy, &mut Cluster, &mut Wakes)) {
+    pub(crate) fn section_in_drop(&self, act: impl FnOnce(&Rules, &mut Cluster, &mut Wakes)) {
         let ((), _) = self.locked(act);
     }
 
     #[inline]
     pub(crate) fn locked<O>(
         &self,
-        act: impl FnOnce(&Policy, &mut Cluster, &mut Wakes) -> O,
+        act: impl FnOnce(&Rules, &mut Cluster, &mut Wakes) -> O,
     ) -> (O, bool) {
+        self.with_state(|State { rules, cluster }, wakes| act(rules, cluster, wakes))
+    }
+
+    #[inline]
+    fn with_state<O>(&self, act: impl FnOnce(&mut State, &mut Wakes) -> O) -> (O, bool) {
         let mut wakes = Wakes::new();
-        let out = self.cluster.with(|cluster| {
-            let out = act(&self.policy, cluster, &mut wakes);
-            (out, cluster.has_events())
+        let out = self.state.with(|state| {
+            let out = act(state, &mut wakes);
+            (out, state.cluster.has_events())
         });
         wakes.wake();
         out
+    }
+
+    /// Other rules hold, for decisions and requests alike.
+    pub(crate) fn reload(&self, now: Instant, rules: Rules) {
+        let ((), due) = self.with_state(|state, wakes| {
+            // The one lock inside of another; nobody takes them the other way round.
+            self.client.with(|client| {
+                *client = Arc::new(ClientRules::new(&rules, client.fixed.clone()));
+            });
+            state.rules = rules;
+            state.cluster.reload(now, &state.rules, wakes);
+        });
+        if due {
+            self.deliver();
+        }
+    }
+
+    /// What requests go by now.
+    pub(crate) fn client(&self) -> Arc<ClientRules> {
+        self.client.with(|rules| rules.clone())
     }
 
     /// What the observers put around the polls of a call's function.
@@ -64,7 +100,7 @@ impl<R: Runtime, B> Shared<R, B> {
         }
         let observers = self.observers.iter();
         let spans: Vec<_> =
-            observers.filter_map(|observer| observer.span(&self.policy.id, call)).collect();
+            observers.filter_map(|observer| observer.span(&self.id, call)).collect();
         (!spans.is_empty()).then(|| Box::new(Spans(spans)))
     }
 
@@ -88,13 +124,13 @@ impl<R: Runtime, B> Shared<R, B> {
     /// Hands a batch of events to the observers, in order. `false` if there is none, or somebody
     /// does already.
     pub(crate) fn deliver(&self) -> bool {
-        let Some(events) = self.cluster.with(Cluster::claim_events) else {
+        let Some(events) = self.state.with(|state| state.cluster.claim_events()) else {
             return false;
         };
         let mut delivery = Delivery { shared: self, events };
         while let Some(event) = delivery.events.pop() {
             for observer in &self.observers {
-                observer.on_event(&self.policy.id, &event);
+                observer.on_event(&self.id, &event);
             }
         }
         true
@@ -110,6 +146,6 @@ struct Delivery<'a, R: Runtime, B> {
 impl<R: Runtime, B> Drop for Delivery<'_, R, B> {
     fn drop(&mut self) {
         let rest = core::mem::take(&mut self.events);
-        self.shared.cluster.with(|cluster| cluster.release_events(rest));
+        self.shared.state.with(|state| state.cluster.release_events(rest));
     }
 }

@@ -42,7 +42,7 @@ impl CircuitRules {
     pub fn new(breaker: &Breaker, circuit_reset_timeout: Duration) -> Self {
         Self {
             consecutive_failures: breaker.consecutive_failures,
-            failure_thousandths: breaker.failure_thousandths,
+            failure_thousandths: breaker.failure_rate.0,
             min_calls: breaker.min_calls,
             probes: breaker.probes,
             successes: breaker.successes,

@@ -22,8 +22,15 @@ impl Tokens {
     /// A full budget.
     pub fn new(budget: &Budget) -> Self {
         let cap = u64::from(budget.banked) * TOKEN;
-        let deposit = u64::from(budget.deposit_thousandths);
+        let deposit = u64::from(budget.deposit.0);
         Self { available: cap, cap, deposit, unlimited: budget.unlimited }
+    }
+
+    /// Another budget: the tokens stay, as far as its bank holds them.
+    pub fn set_budget(&mut self, budget: &Budget) {
+        let available = self.available;
+        *self = Self::new(budget);
+        self.available = self.cap.min(available);
     }
 
     /// Whether there is a token.

@@ -9,8 +9,8 @@ use crate::instant::nanos;
 /// Jitter", 2015). The wait before retry `n` is uniform between 0 and `base × 2ⁿ`, at most `cap`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    base: Duration,
-    cap: Duration,
+    pub(crate) base: Duration,
+    pub(crate) cap: Duration,
 }
 
 impl Backoff {

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::Thousandths;
 use crate::ConfigError;
 
 /// When a circuit opens and closes. See [`Circuit`](crate::machine::circuit::Circuit); the first open
@@ -9,7 +10,7 @@ use crate::ConfigError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breaker {
     pub(crate) consecutive_failures: u32,
-    pub(crate) failure_thousandths: u32,
+    pub(crate) failure_rate: Thousandths,
     pub(crate) min_calls: u32,
     pub(crate) probes: u32,
     pub(crate) successes: u32,
@@ -22,7 +23,7 @@ impl Breaker {
     pub const fn new() -> Self {
         Self {
             consecutive_failures: 5,
-            failure_thousandths: 500,
+            failure_rate: Thousandths(500),
             min_calls: 20,
             probes: 1,
             successes: 2,
@@ -41,7 +42,7 @@ impl Breaker {
     /// thousandths. Default 0.5.
     #[must_use]
     pub fn failure_rate(mut self, rate: f64) -> Self {
-        self.failure_thousandths = super::thousandths(rate);
+        self.failure_rate = Thousandths::of(rate);
         self
     }
 
@@ -85,7 +86,7 @@ impl Breaker {
                 return Err(ConfigError::new(setting, "must be at least 1"));
             }
         }
-        if !(1..=1000).contains(&self.failure_thousandths) {
+        if !(1..=1000).contains(&self.failure_rate.0) {
             return Err(ConfigError::new(
                 "breaker.failure_rate",
                 "must be above 0 and at most 1, and is kept in thousandths",

@@ -1,11 +1,12 @@
 //! Settings of the retry budget.
 
+use super::Thousandths;
 use crate::ConfigError;
 
 /// What pays for retries: successes do. See [`Tokens`](crate::machine::tokens::Tokens).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
-    pub(crate) deposit_thousandths: u32,
+    pub(crate) deposit: Thousandths,
     pub(crate) banked: u32,
     pub(crate) unlimited: bool,
 }
@@ -13,14 +14,14 @@ pub struct Budget {
 impl Budget {
     /// 0.2 tokens for every call that succeeds at its first attempt, at most 50 banked.
     pub const fn new() -> Self {
-        Self { deposit_thousandths: 200, banked: 50, unlimited: false }
+        Self { deposit: Thousandths(200), banked: 50, unlimited: false }
     }
 
     /// Tokens that a call deposits when it succeeds at its first attempt: retries per call that are
     /// paid for in the long run, from 0 to 1 in thousandths. Default 0.2. 0 leaves the banked ones.
     #[must_use]
     pub fn deposit(mut self, tokens: f64) -> Self {
-        self.deposit_thousandths = super::thousandths(tokens);
+        self.deposit = Thousandths::of(tokens);
         self
     }
 
@@ -39,7 +40,7 @@ impl Budget {
     }
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        if self.deposit_thousandths > 1000 {
+        if self.deposit.0 > 1000 {
             return Err(ConfigError::new("budget.deposit", "must be from 0 to 1"));
         }
         Ok(())

@@ -11,7 +11,7 @@ use crate::cluster::attempt::Attempt;
 use crate::event::What;
 use crate::machine::queue::{TicketId, Wakes};
 use crate::machine::retry::SHORTEST_ATTEMPT;
-use crate::policy::Policy;
+use crate::policy::Rules;
 use crate::refusal::{Reason, Refusal};
 use crate::{Class, Instant, Why};
 
@@ -23,7 +23,7 @@ impl CallMachine {
     pub(super) fn admit(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         cluster: &mut Cluster,
         ticket: Option<TicketId>,
         waker: &Waker,
@@ -106,7 +106,7 @@ impl CallMachine {
     fn leave(
         &self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         cluster: &mut Cluster,
         ticket: Option<TicketId>,
         wakes: &mut Wakes,
@@ -147,7 +147,7 @@ impl CallMachine {
     fn refused(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         cluster: &mut Cluster,
         refusal: Refusal,
         wakes: &mut Wakes,

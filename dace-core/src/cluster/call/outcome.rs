@@ -8,14 +8,14 @@ use crate::cluster::settle::{Finish, Settled};
 use crate::event::What;
 use crate::machine::queue::Wakes;
 use crate::machine::retry::{self, Failed, Retry};
-use crate::policy::Policy;
+use crate::policy::Rules;
 use crate::{Class, Instant, Why};
 
 impl CallMachine {
     pub(super) fn end_attempt(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         cluster: &mut Cluster,
         finish: Finish,
         wakes: &mut Wakes,
@@ -66,7 +66,7 @@ impl CallMachine {
     fn after_return(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         cluster: &mut Cluster,
         settled: Settled,
         failed: bool,
@@ -94,7 +94,7 @@ impl CallMachine {
     fn decide(
         &mut self,
         now: Instant,
-        policy: &Policy,
+        policy: &Rules,
         cluster: &mut Cluster,
         settled: &Settled,
     ) -> Result<Instant, Why> {

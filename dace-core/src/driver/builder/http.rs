@@ -5,17 +5,18 @@ use core::time::Duration;
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{DependencyBuilder, not_zero, positive};
+use super::DependencyBuilder;
 use crate::http::proxy::Proxies;
 use crate::http::{
     Certificate, DangerouslyAcceptAnyCertificate, Header, HttpSettings, Identity, Protocol, Proxy,
     header,
 };
-use crate::policy::ClientRules;
+use crate::policy::{Fixed, not_zero, positive};
 use crate::{ConfigError, HttpBackend, Runtime};
 
 /// What is said to servers that ask who calls, unless the user says something else.
@@ -26,9 +27,7 @@ pub(super) struct Settings<Tls> {
     backend: HttpSettings<Tls>,
     /// The first setting that concerns the backend alone.
     of_backend: Option<&'static str>,
-    https_only: bool,
     head_limit: usize,
-    max_redirects: u32,
     user_agent: String,
     headers: Vec<(String, Bytes, bool)>,
     use_proxy: bool,
@@ -40,9 +39,7 @@ impl<Tls> Settings<Tls> {
         Self {
             backend: HttpSettings::default(),
             of_backend: None,
-            https_only: false,
             head_limit: HttpSettings::<Tls>::default().head_limit,
-            max_redirects: 10,
             user_agent: USER_AGENT.to_string(),
             headers: Vec::new(),
             use_proxy: false,
@@ -97,12 +94,8 @@ impl<Tls> Settings<Tls> {
         Ok(settings)
     }
 
-    /// What the core's part of the client goes by, checked.
-    pub(super) fn client_rules<R: Runtime>(self, runtime: &R) -> Result<ClientRules, ConfigError> {
-        let problem = "must not be zero; `allow_redirects(false)` on a request follows none";
-        if self.max_redirects == 0 {
-            return Err(ConfigError::new("max_redirects", problem));
-        }
+    /// What the core's part of the client goes by for good, checked.
+    pub(super) fn fixed<R: Runtime>(self, runtime: &R) -> Result<Arc<Fixed>, ConfigError> {
         let mut headers = Vec::with_capacity(self.headers.len() + 1);
         for (name, value, sensitive) in self.headers {
             headers.push(default_header(&name, value, sensitive)?);
@@ -114,13 +107,7 @@ impl<Tls> Settings<Tls> {
             headers.push(header.ok_or_else(|| ConfigError::new("user_agent", problem))?);
         }
         let proxies = proxies(runtime, self.use_proxy, self.proxy.as_deref())?;
-        Ok(ClientRules {
-            https_only: self.https_only,
-            max_redirects: self.max_redirects,
-            head_limit: self.head_limit,
-            headers: headers.into(),
-            proxies,
-        })
+        Ok(Arc::new(Fixed { head_limit: self.head_limit, headers: headers.into(), proxies }))
     }
 }
 
@@ -174,20 +161,6 @@ fn proxies<R: Runtime>(
 
 /// # The HTTP client
 impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
-    /// Whether `http` URLs are refused, those of redirects included. Default `false`.
-    #[must_use]
-    pub fn https_only(mut self, only: bool) -> Self {
-        self.http.https_only = only;
-        self
-    }
-
-    /// How many redirects a request follows. Default 10; zero is an error.
-    #[must_use]
-    pub fn max_redirects(mut self, redirects: u32) -> Self {
-        self.http.max_redirects = redirects;
-        self
-    }
-
     /// The header `User-Agent` of requests that have none. Default `dace/` and its version.
     #[must_use]
     pub fn user_agent(mut self, name: &str) -> Self {

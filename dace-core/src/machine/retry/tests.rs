@@ -1,7 +1,7 @@
 //! A table of class × replay safety × settings, and the times.
 
 use super::*;
-use crate::policy::{Backoff, Breaker, Budget};
+use crate::policy::{Backoff, Budget};
 
 const fn at(millis: u64) -> Instant {
     Instant::from_nanos(millis * 1_000_000)
@@ -16,30 +16,7 @@ const fn secs(seconds: u64) -> Duration {
 }
 
 fn policy() -> Policy {
-    Policy {
-        id: "test".into(),
-        timeout: secs(5),
-        attempt_timeout: Duration::MAX,
-        retry_attempts: 3,
-        retry_on_timeout: false,
-        idempotent: true,
-        max_open_per_netloc: 10,
-        queue: 0,
-        expected_in: Duration::MAX,
-        hang_after: None,
-        connect_timeout: secs(1),
-        http_pool_size: 10,
-        stall_timeout: secs(20),
-        body_limit: 1024,
-        client: Default::default(),
-        circuit: crate::machine::circuit::CircuitRules::new(&Breaker::new(), secs(10)),
-        backoff: Backoff::new().base(Duration::ZERO),
-        budget: Budget::new(),
-        hint_max: secs(30),
-        max_netlocs: 100,
-        observed: false,
-        errors_read: false,
-    }
+    Policy::new().backoff(Backoff::new().base(Duration::ZERO))
 }
 
 fn failed(class: Class) -> Failed {
@@ -91,7 +68,7 @@ fn every_class_says_whether_it_is_retried() {
     ] {
         let settings = [(false, true), (false, false), (true, true), (true, false)];
         for ((retry_on_timeout, replay_safe), expected) in settings.into_iter().zip(expected) {
-            let policy = Policy { retry_on_timeout, ..policy() };
+            let policy = policy().retry_on_timeout(retry_on_timeout);
             let failed = Failed { replay_safe, ..failed(class) };
             let decided = decided(&policy, &failed).map(drop);
             assert_eq!(decided, expected, "{class:?}, {retry_on_timeout}, {replay_safe}");
@@ -102,7 +79,7 @@ fn every_class_says_whether_it_is_retried() {
 #[test]
 fn so_many_attempts_and_no_more() {
     for retry_attempts in [0, 1, 3, u32::MAX] {
-        let policy = Policy { retry_attempts, ..policy() };
+        let policy = policy().retry_attempts(retry_attempts);
         for attempts in [1, 2, 3, 4, 5, u32::MAX] {
             let failed = Failed { attempts, ..failed(Class::Transient) };
             let expected = if attempts > retry_attempts { Err(Why::NoAttempts) } else { Ok(()) };
@@ -206,7 +183,7 @@ fn a_hint_above_its_limit_ends_the_call_unless_another_endpoint_takes_it() {
 
 #[test]
 fn a_hint_of_nothing_does_not_shorten_the_ordinary_wait() {
-    let policy = Policy { backoff: Backoff::new().base(secs(1)), ..policy() };
+    let policy = policy().backoff(Backoff::new().base(secs(1)));
     let waits = |class| decided(&policy, &failed(class)).unwrap().at;
     assert_eq!(waits(Class::Throttled(Some(Duration::ZERO))), waits(Class::Transient));
     assert!(waits(Class::Transient) > at(0));
