@@ -15,6 +15,7 @@ use crate::support::{Dependency, dependency, get, get_root, ms, secs, touchy};
 /// Setter, and the test that fails when it is ignored.
 const TABLE: &[(&str, &str)] = &[
     ("DependencyBuilder::timeout", "deadline::a_call_ends_exactly_at_its_timeout"),
+    ("DependencyBuilder::policy", "settings::a_policy_is_taken_as_a_whole"),
     ("DependencyBuilder::no_timeout", "deadline::without_a_timeout_a_call_waits_for_ever"),
     (
         "DependencyBuilder::attempt_timeout",
@@ -205,6 +206,7 @@ const TABLE: &[(&str, &str)] = &[
 const SOURCES: &[(&str, &str)] = &[
     ("DependencyBuilder", include_str!("../../dace-core/src/driver/builder.rs")),
     ("DependencyBuilder", include_str!("../../dace-core/src/driver/builder/http.rs")),
+    ("DependencyBuilder", SETTINGS),
     ("RequestBuilder", include_str!("../../dace-core/src/driver/request.rs")),
     ("Breaker", include_str!("../../dace-core/src/policy/breaker.rs")),
     ("Backoff", include_str!("../../dace-core/src/policy/backoff.rs")),
@@ -230,6 +232,21 @@ const TESTS: &[(&str, &str)] = &[
     ("sockets", include_str!("../sockets/requests.rs")),
 ];
 
+/// Its table makes a setter of every line.
+const SETTINGS: &str = include_str!("../../dace-core/src/policy/settings.rs");
+
+/// The names in the table of settings: `name: Type = default;`.
+fn in_table() -> impl Iterator<Item = &'static str> {
+    let table =
+        SETTINGS.split_once("\nsettings! {\n").and_then(|(_, rest)| rest.split_once("\n}\n"));
+    let (table, _) = table.unwrap();
+    table.lines().filter_map(|line| {
+        let (name, _) =
+            line.strip_prefix("    ")?.split_once(": ").filter(|_| line.ends_with(';'))?;
+        (!name.contains(' ')).then_some(name)
+    })
+}
+
 /// Public methods that take the value and give it back changed.
 fn setters() -> Vec<String> {
     let mut setters = Vec::new();
@@ -244,6 +261,8 @@ fn setters() -> Vec<String> {
             }
         }
     }
+    setters.extend(in_table().map(|name| format!("DependencyBuilder::{name}")));
+    setters.retain(|setter| !setter.contains('$'));
     let acts = ["::build", "::build_with", "::send"];
     setters.retain(|setter| !acts.iter().any(|act| setter.ends_with(act)));
     setters
@@ -273,6 +292,18 @@ fn every_setter_has_a_test_that_fails_when_it_is_ignored() {
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
     assert!(written == page, "docs/settings.md is not what the table says: bless it");
+}
+
+#[test]
+fn a_policy_is_taken_as_a_whole() {
+    let sim = Sim::new(1);
+    let policy = dace::Policy::new().timeout(ms(300)).retry_attempts(7);
+    let a = dependency(&sim, |builder| builder.queue(9).policy(policy.clone()).hint_max(secs(1)));
+    assert_eq!(
+        a.policy(),
+        policy.hint_max(secs(1)),
+        "what is set later holds, what was before not"
+    );
 }
 
 #[test]

@@ -102,13 +102,25 @@ fn setters() -> Vec<&'static str> {
         include_str!("../../dace-core/src/driver/builder.rs"),
         include_str!("../../dace-core/src/driver/builder/http.rs"),
     ];
+    let table = include_str!("../../dace-core/src/policy/settings.rs");
+    let table = table.split_once("\nsettings! {\n").and_then(|(_, rest)| rest.split_once("\n}\n"));
+    let in_table = table.unwrap().0.lines().filter_map(|line| {
+        let (name, _) =
+            line.strip_prefix("    ")?.split_once(": ").filter(|_| line.ends_with(';'))?;
+        (!name.contains(' ')).then_some(name)
+    });
     let functions = sources.into_iter().flat_map(|source| source.split("    pub fn ").skip(1));
     let setters = functions.filter(|function| {
         let arguments = function.split_once('(').map_or("", |(_, arguments)| arguments);
         arguments.starts_with("mut self") || arguments.starts_with("self")
     });
     let names = setters.filter_map(|function| function.split(['(', '<']).next());
-    names.filter(|name| !ACTS.contains(name)).chain(OF_FEATURES.iter().copied()).collect()
+    names
+        .filter(|name| !ACTS.contains(name))
+        .chain(in_table)
+        .chain(["no_timeout"])
+        .chain(OF_FEATURES.iter().copied())
+        .collect()
 }
 
 #[test]

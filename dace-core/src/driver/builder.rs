@@ -138,8 +138,7 @@ impl Prepared {
         let Self { id, rules, client, selection, balancer, observers } = self;
         let targets = R::Lock::new(Arc::new(selection.targets().to_vec()));
         let observed = !observers.is_empty();
-        let cluster =
-            Cluster::new(runtime.now(), &rules, &id, selection, observed, runtime.seed());
+        let cluster = Cluster::new(runtime.now(), &rules, &id, selection, observed, runtime.seed());
         let shared = Shared {
             state: R::Lock::new(State { rules, cluster }),
             client: R::Lock::new(Arc::new(client)),

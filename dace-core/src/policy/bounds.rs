@@ -57,7 +57,10 @@ impl fmt::Display for Bounds {
             time => writeln!(f, "time per call         at most {time:?}")?,
         }
         let Self { amplification, burst, .. } = self;
-        writeln!(f, "load on the servers   at most {amplification:.2} x, and {burst} attempts once")?;
+        writeln!(
+            f,
+            "load on the servers   at most {amplification:.2} x, and {burst} attempts once"
+        )?;
         writeln!(f, "bytes held per netloc at most {}", self.bytes)?;
         self.lints.iter().try_for_each(|lint| writeln!(f, "{lint}"))
     }

@@ -153,7 +153,7 @@ fn duration(text: &str) -> Option<Duration> {
 
 /// Makes a type with `new` and `validate` a table of its fields.
 macro_rules! table {
-    ($type:ident { $($key:ident,)* }) => {
+    ($type:ident { $($key:ident),* $(,)? }) => {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 struct Table;
@@ -217,9 +217,9 @@ macro_rules! table {
 
 pub(super) use table;
 
-table!(Backoff { base, cap, });
-table!(Breaker { consecutive_failures, failure_rate, min_calls, probes, successes, max_open, });
-table!(Budget { deposit, banked, unlimited, });
+table!(Backoff { base, cap });
+table!(Breaker { consecutive_failures, failure_rate, min_calls, probes, successes, max_open });
+table!(Budget { deposit, banked, unlimited });
 
 /// The error for a key that no setting has.
 pub(super) fn unknown<E: Error>(key: &str, known: &[&str]) -> E {
