@@ -197,6 +197,7 @@ fn every_event_can_be_seen() {
             "Queued",
             "Readmitted",
             "Refused",
+            "Removed",
             "RetryDecided",
             "RetrySuppressed",
             "TargetsReplaced",
