@@ -185,19 +185,21 @@ fn a_change_of_state_finds_room_in_a_full_ring() {
     let sim = Sim::new(1);
     sim.server("http://a:80").hangs(..);
     let seen = Seen::default();
-    let opens = dace::Breaker::new().consecutive_failures(1_400);
     let a = dependency(&sim, |builder| {
-        let builder = builder.targets(["http://a:80"]).observer(seen.clone()).breaker(opens);
-        builder.max_open_per_netloc(2000).http_pool_size(2000).hang_after(ms(500))
+        let builder = builder.targets(["http://a:80"]).observer(seen.clone());
+        builder.max_open_per_netloc(2000).http_pool_size(2000)
     });
     sim.run(async {
         let calls: Vec<_> = (0..1500).map(|_| Box::pin(a.call(|call| get(call, "/")))).collect();
         let all = Box::pin(futures_util::future::join_all(calls));
-        let both = futures_util::future::select(all, Box::pin(sim.sleep(secs(1)))).await;
+        let both = futures_util::future::select(all, Box::pin(sim.sleep(ms(1)))).await;
+        let control = a.circuit("a:80").unwrap();
         a.flush();
+        // Three thousand events, that nobody delivers.
         drop(both);
-        assert!(a.snapshot().events_dropped > 0);
+        control.force_open();
         a.flush();
+        assert!(a.snapshot().events_dropped > 0);
     });
     let opened = |event: &&Event| matches!(event.what, What::CircuitChanged { .. });
     assert_eq!(seen.events().iter().filter(opened).count(), 1);
