@@ -103,10 +103,11 @@ enum Kind {
     Paused,
     Panic,
     Setting,
+    Lost,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Failed,
         Self::Fallback,
         Self::Opened,
@@ -115,6 +116,7 @@ impl Kind {
         Self::Paused,
         Self::Panic,
         Self::Setting,
+        Self::Lost,
     ];
 
     const fn name(self) -> &'static str {
@@ -127,6 +129,7 @@ impl Kind {
             Self::Paused => "pauses",
             Self::Panic => "changes of panic mode",
             Self::Setting => "changes of settings",
+            Self::Lost => "losses of events",
         }
     }
 }
@@ -264,6 +267,7 @@ impl Observer for Logs {
             What::Readmitted { left, .. } => {
                 line!(debug, id, event, netloc = netloc(), left, "target readmitted");
             }
+            What::Removed { .. } => line!(debug, id, event, netloc = netloc(), "target removed"),
             What::Paused { pause, .. } => {
                 limited!(self, id, event, Paused, info, netloc = netloc(), ?pause, "server pauses");
             }
@@ -287,6 +291,9 @@ impl Observer for Logs {
                 "circuit worked by hand"
             ),
             What::Closed => line!(info, id, event, "closed"),
+            What::EventsDropped { count } => {
+                limited!(self, id, event, Lost, warn, count, "events dropped");
+            }
             _ => {}
         }
     }

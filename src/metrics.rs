@@ -3,6 +3,7 @@
 //! The application picks the exporter. Handles are kept, so an event costs a look-up by netloc and a
 //! few atomics; at most 1,000 netlocs are told apart, the rest is `other`.
 
+use std::collections::HashSet;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use dace_core::{CircuitState, Event, Netloc, Observer, What};
@@ -31,6 +32,7 @@ use crate::names::{self, ByNetloc};
 /// | `dace_circuit_open` | gauge | `dependency`, `netloc` |
 /// | `dace_pauses_total` | counter | `dependency`, `netloc` |
 /// | `dace_panic_mode` | gauge | `dependency` |
+/// | `dace_events_dropped_total` | counter | `dependency` |
 #[derive(Debug)]
 pub struct Metrics {
     /// Known from the first event on.
@@ -82,13 +84,14 @@ fn describe() {
         count,
         "Changes of circuits, by the new state."
     );
-    describe_gauge!(
-        "dace_circuit_open",
-        count,
-        "1 while a circuit does not let everybody through."
-    );
+    describe_gauge!("dace_circuit_open", count, "Circuits that do not let everybody through.");
     describe_counter!("dace_pauses_total", count, "Pauses that servers asked for.");
     describe_gauge!("dace_panic_mode", count, "1 while circuits are ignored: too few are closed.");
+    describe_counter!(
+        "dace_events_dropped_total",
+        count,
+        "Events that found no room, so that the other numbers lack them."
+    );
 }
 
 /// The handles of one dependency.
@@ -103,11 +106,12 @@ struct Series {
     suppressed: Labelled,
     queue_time: Histogram,
     panic_mode: Gauge,
+    lost: Counter,
     /// What concerns no certain netloc is the dependency's own.
     netlocs: Mutex<ByNetloc<At>>,
 }
 
-/// The handles of one netloc.
+/// The handles of one netloc, or of all that are told apart no more.
 #[derive(Debug)]
 struct At {
     attempts: Labelled,
@@ -115,6 +119,8 @@ struct At {
     rejected: Labelled,
     circuit_changes: Labelled,
     circuit_open: Gauge,
+    /// Whose circuits do not let everybody through.
+    shut: HashSet<Netloc>,
     pauses: Counter,
 }
 
@@ -130,6 +136,7 @@ impl Series {
             suppressed: Labelled::new("dace_retries_suppressed_total", "why", &id, None),
             queue_time: metrics::histogram!("dace_queue_duration_seconds", "dependency" => id.clone()),
             panic_mode: metrics::gauge!("dace_panic_mode", "dependency" => id.clone()),
+            lost: metrics::counter!("dace_events_dropped_total", "dependency" => id.clone()),
             netlocs: Mutex::new(ByNetloc::new()),
             id,
         }
@@ -151,8 +158,18 @@ impl At {
             rejected: labelled("dace_rejected_total", "reason"),
             circuit_changes: labelled("dace_circuit_changes_total", "to"),
             circuit_open: metrics::gauge!("dace_circuit_open", &labels),
+            shut: HashSet::new(),
             pauses: metrics::counter!("dace_pauses_total", &labels),
         }
+    }
+
+    fn set_shut(&mut self, netloc: &Netloc, shut: bool) {
+        if shut {
+            self.shut.insert(netloc.clone());
+        } else {
+            self.shut.remove(netloc);
+        }
+        self.circuit_open.set(self.shut.len() as f64);
     }
 }
 
@@ -215,10 +232,13 @@ impl Observer for Metrics {
             What::Dequeued { waited, .. } => series.queue_time.record(waited.as_secs_f64()),
             What::CircuitChanged { netloc, to, .. } => series.at(netloc, |at| {
                 at.circuit_changes.count(label_of(*to));
-                at.circuit_open.set(u32::from(!to.lets_all()));
+                at.set_shut(netloc, !to.lets_all());
             }),
+            What::Ejected { netloc, .. } => series.at(netloc, |at| at.set_shut(netloc, true)),
+            What::Removed { netloc } => series.at(netloc, |at| at.set_shut(netloc, false)),
             What::Paused { netloc, .. } => series.at(netloc, |at| at.pauses.increment(1)),
             What::PanicMode { on } => series.panic_mode.set(u32::from(*on)),
+            What::EventsDropped { count } => series.lost.increment(*count),
             _ => {}
         }
     }

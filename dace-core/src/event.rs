@@ -126,6 +126,11 @@ pub enum What {
         /// How many there are to pick from now.
         left: usize,
     },
+    /// A target that a balancer passed over is in the list no more.
+    Removed {
+        /// Which one.
+        netloc: Netloc,
+    },
     /// A server asked for a pause.
     Paused {
         /// Which server.
@@ -156,6 +161,29 @@ pub enum What {
     },
     /// The dependency takes no more calls.
     Closed,
+    /// So many events found no room, since nobody delivered those before them in time. What changes a
+    /// state has room of its own, and is lost last.
+    EventsDropped {
+        /// How many since the last time that this was told.
+        count: u64,
+    },
+}
+
+impl What {
+    /// Whether whoever misses it is wrong about the dependency until the next one.
+    pub(crate) const fn is_state(&self) -> bool {
+        matches!(
+            self,
+            Self::CircuitChanged { .. }
+                | Self::Ejected { .. }
+                | Self::Readmitted { .. }
+                | Self::Removed { .. }
+                | Self::PanicMode { .. }
+                | Self::TargetsReplaced { .. }
+                | Self::Controlled { .. }
+                | Self::Closed
+        )
+    }
 }
 
 /// What was done to a circuit by hand, with a [`CircuitControl`](crate::CircuitControl).
@@ -260,6 +288,7 @@ impl Event {
             | What::CircuitChanged { netloc, .. }
             | What::Ejected { netloc, .. }
             | What::Readmitted { netloc, .. }
+            | What::Removed { netloc }
             | What::Controlled { netloc, .. }
             | What::Paused { netloc, .. } => Some(netloc),
             What::CallEnded { netloc, .. }

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::{Error, Netloc};
+use crate::{ConfigError, Error, Netloc};
 
 /// Why dace let nothing through: what was refused, by whom, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub enum Reason {
     Full,
     /// There is no endpoint.
     NoEndpoint,
+    /// The dependency takes no more calls.
+    Closed,
+    /// What the balancer picked is no target.
+    Config,
 }
 
 impl Reason {
@@ -35,6 +39,8 @@ impl Reason {
             Self::Paused => "paused",
             Self::Full => "full",
             Self::NoEndpoint => "no_endpoint",
+            Self::Closed => "closed",
+            Self::Config => "config",
         }
     }
 }
@@ -61,6 +67,10 @@ impl Refusal {
             Reason::CircuitOpen => Error::CircuitOpen { netloc, retry_after, source },
             Reason::Paused | Reason::Full => Error::RateLimited { netloc, retry_after, source },
             Reason::NoEndpoint => Error::NoEndpoint { source },
+            Reason::Closed => Error::Closed,
+            Reason::Config => {
+                Error::Config(ConfigError::new("load_balancer", "must name a target"))
+            }
         }
     }
 }
@@ -72,6 +82,8 @@ impl fmt::Display for Refusal {
             Reason::Paused => write!(f, "{} asked for a pause", self.netloc),
             Reason::Full => write!(f, "{} has no free place", self.netloc),
             Reason::NoEndpoint => f.write_str("no endpoint to call"),
+            Reason::Closed => f.write_str("the dependency is closed"),
+            Reason::Config => f.write_str("what the balancer picked is no target"),
         }
     }
 }

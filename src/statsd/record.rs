@@ -22,6 +22,8 @@ pub(super) enum Told {
     Queued(Duration),
     Fallback,
     Circuit(CircuitState),
+    /// Events that found no room.
+    Lost(u64),
 }
 
 /// What a line says.
@@ -43,6 +45,7 @@ impl Record {
             What::Dequeued { waited, .. } => Told::Queued(*waited),
             What::FallbackUsed => Told::Fallback,
             What::CircuitChanged { to, .. } => Told::Circuit(*to),
+            What::EventsDropped { count } => Told::Lost(*count),
             _ => return None,
         };
         // A call is at no certain server.
@@ -81,6 +84,7 @@ impl Record {
             },
             Told::Queued(waited) => line("queue", "", Value::Timer(waited)),
             Told::Fallback => line("call.", "fallback", ONE),
+            Told::Lost(count) => line("events.", "dropped", Value::Counter(count)),
             Told::Circuit(to) => match to {
                 CircuitState::Open => line("circuit.", "opened", ONE),
                 CircuitState::HalfOpen => line("circuit.", "half_open", ONE),

@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use dace::{Event, Outcome, What};
+use dace::{Event, Outcome, Reason, What};
 use dace_sim::{Answer, Sim};
 
-use crate::support::{Count, Dependency, Seen, dependency, get, get_root, ms, secs};
+use crate::support::{
+    Count, Dependency, Seen, assert_all_back, dependency, get, get_root, ms, secs, touchy,
+};
 
 fn storm(seed: u64) -> String {
     let sim = Sim::new(seed);
@@ -146,6 +148,174 @@ fn nothing_is_delivered_from_a_drop_and_a_full_ring_drops_the_newest_and_counts(
         let snapshot = a.snapshot();
         assert_eq!(snapshot.events_dropped, 3000 - 1024);
     });
+}
+
+#[test]
+fn what_was_lost_is_told_as_a_number_and_changes_of_state_are_not_lost_with_it() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").hangs(..);
+    let seen = Seen::default();
+    let a = dependency(&sim, |builder| {
+        let builder = builder.targets(["http://a:80"]).observer(seen.clone());
+        builder.max_open_per_netloc(2000).http_pool_size(2000).hang_after(ms(500))
+    });
+    sim.run(async {
+        let calls: Vec<_> = (0..1500).map(|_| Box::pin(a.call(|call| get(call, "/")))).collect();
+        let all = Box::pin(futures_util::future::join_all(calls));
+        let both = futures_util::future::select(all, Box::pin(sim.sleep(secs(1)))).await;
+        a.flush();
+        let before = seen.events().len();
+        // Each is a failure of a server that hangs: the fifth opens its circuit, the last finds no room.
+        drop(both);
+        a.flush();
+        let events = seen.events().split_off(before);
+        let lost = |event: &Event| match event.what {
+            What::EventsDropped { count } => Some(count),
+            _ => None,
+        };
+        let told: Vec<_> = events.iter().filter_map(lost).collect();
+        assert_eq!(told, [a.snapshot().events_dropped]);
+        assert_eq!(events.len() - 1 + told[0] as usize, 3000 + 2, "two for the circuit");
+        assert!(events.is_sorted_by_key(|event| event.at));
+    });
+}
+
+#[test]
+fn a_change_of_state_finds_room_in_a_full_ring() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").hangs(..);
+    let seen = Seen::default();
+    let a = dependency(&sim, |builder| {
+        let builder = builder.targets(["http://a:80"]).observer(seen.clone());
+        builder.max_open_per_netloc(2000).http_pool_size(2000)
+    });
+    sim.run(async {
+        let calls: Vec<_> = (0..1500).map(|_| Box::pin(a.call(|call| get(call, "/")))).collect();
+        let all = Box::pin(futures_util::future::join_all(calls));
+        let both = futures_util::future::select(all, Box::pin(sim.sleep(ms(1)))).await;
+        let control = a.circuit("a:80").unwrap();
+        a.flush();
+        // Three thousand events, that nobody delivers.
+        drop(both);
+        control.force_open();
+        a.flush();
+        assert!(a.snapshot().events_dropped > 0);
+    });
+    let opened = |event: &&Event| matches!(event.what, What::CircuitChanged { .. });
+    assert_eq!(seen.events().iter().filter(opened).count(), 1);
+}
+
+#[test]
+fn a_target_that_leaves_the_list_or_comes_back_to_it_with_an_open_circuit_is_an_event() {
+    let sim = Sim::new(1);
+    for target in ["http://a:80", "http://b:80", "http://c:80"] {
+        sim.server(target).down(..);
+    }
+    let seen = Seen::default();
+    let all = dependency(&sim, |builder| {
+        let builder = builder.targets(["http://a:80", "http://b:80", "http://c:80"]);
+        builder.breaker(touchy()).retry_attempts(2).observer(seen.clone())
+    });
+    sim.run(async {
+        get_root(&all).await.unwrap_err();
+        get_root(&all).await.unwrap_err();
+    });
+    let before = seen.events().len();
+    assert!(all.snapshot().panic_mode);
+    all.set_targets(["http://a:80"]).unwrap();
+    all.set_targets(["http://a:80", "http://b:80"]).unwrap();
+    let told: Vec<_> =
+        seen.events().split_off(before).into_iter().map(|event| event.what).collect();
+    let netloc = |of: &str| of.parse::<dace::Target>().unwrap().netloc().clone();
+    assert_eq!(
+        told,
+        [
+            What::TargetsReplaced { count: 1 },
+            What::Removed { netloc: netloc("http://b:80") },
+            What::Removed { netloc: netloc("http://c:80") },
+            What::PanicMode { on: false },
+            What::TargetsReplaced { count: 2 },
+            What::Ejected { netloc: netloc("http://b:80"), left: 0 },
+        ]
+    );
+}
+
+#[test]
+fn a_call_of_a_closed_dependency_is_a_call_that_was_refused() {
+    let sim = Sim::new(1);
+    let seen = Seen::default();
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]).observer(seen.clone()));
+    sim.run(async {
+        sim.sleep(secs(100)).await;
+        a.close(secs(1)).await;
+        let before = seen.events().len();
+        let call = a.call(|call| get(call, "/")).fallback(|_| async { Ok(String::from("x")) });
+        let report = call.report().await;
+        assert_eq!((report.result.unwrap().as_str(), report.took), ("x", ms(0)));
+        let events = seen.events().split_off(before);
+        assert!(events.iter().all(|event| event.call == 1), "{events:#?}");
+        assert_eq!(report.decisions, events[..3]);
+        let told: Vec<_> = events.into_iter().map(|event| event.what).collect();
+        let [What::CallStarted, What::Refused { refusal }, ended, What::FallbackUsed] = &told[..]
+        else {
+            panic!("{told:#?}");
+        };
+        assert_eq!((refusal.reason(), refusal.netloc().as_str()), (Reason::Closed, "test"));
+        let What::CallEnded { outcome, took, reason, .. } = ended else { panic!("{ended:?}") };
+        assert_eq!((*outcome, *took, *reason), (Outcome::Refused, ms(0), Some(Reason::Closed)));
+    });
+    let totals = a.snapshot().totals;
+    assert_eq!((totals.refused, totals.after_close, totals.fallbacks), (1, 1, 1));
+    assert_all_back(&a);
+}
+
+#[test]
+fn a_wrong_pick_and_no_pick_are_refusals_that_are_told_and_counted() {
+    let sim = Sim::new(1);
+    let seen = Seen::default();
+    let wrong = dependency(&sim, |builder| {
+        builder.load_balancer(|| ("gopher", "a:70")).observer(seen.clone()).observer(Reads)
+    });
+    sim.run(get_root(&wrong)).unwrap_err();
+    let refused = |events: &[Event]| {
+        events.iter().find_map(|event| match &event.what {
+            What::Refused { refusal } => Some(refusal.reason()),
+            _ => None,
+        })
+    };
+    let events = seen.events();
+    assert_eq!(refused(&events), Some(Reason::Config));
+    let last = events.last().unwrap();
+    let What::CallEnded { reason, .. } = last.what else { panic!("{last}") };
+    assert_eq!(reason, Some(Reason::Config));
+    assert!(last.error().unwrap().contains("must yield a scheme and a netloc"), "{last}");
+    assert_eq!(wrong.snapshot().totals.wrong_picks, 1);
+
+    let seen = Seen::default();
+    let nobody = dependency(&sim, |builder| builder.load_balancer(Nobody).observer(seen.clone()));
+    sim.run(get_root(&nobody)).unwrap_err();
+    assert_eq!(refused(&seen.events()), Some(Reason::NoEndpoint));
+    assert_eq!(nobody.snapshot().totals.no_endpoint, 1);
+}
+
+/// Wants the texts of errors.
+struct Reads;
+
+impl dace::Observer for Reads {
+    fn on_event(&self, _: &str, _: &Event) {}
+
+    fn wants_errors(&self) -> bool {
+        true
+    }
+}
+
+/// Picks nobody.
+struct Nobody;
+
+impl dace::Balancer for Nobody {
+    fn pick(&self, _: &dace::Pick<'_>) -> Result<Option<dace::Target>, dace::TargetError> {
+        Ok(None)
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod config;
 mod control;
 mod corners;
 mod deadline;
+mod delivery;
 mod errors;
 mod events;
 mod fallback;

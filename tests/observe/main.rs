@@ -4,6 +4,7 @@ mod agreement;
 mod docs;
 mod hostile;
 mod logs;
+mod metrics_page;
 mod observers;
 mod statsd;
 mod story;

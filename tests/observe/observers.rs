@@ -198,6 +198,7 @@ fn every_event_can_be_seen() {
             "Readmitted",
             "Refused",
             "Reloaded",
+            "Removed",
             "RetryDecided",
             "RetrySuppressed",
             "TargetsReplaced",

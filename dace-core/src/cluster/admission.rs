@@ -273,8 +273,12 @@ impl Cluster {
     }
 
     pub(super) fn no_endpoint(&self) -> Refusal {
-        let netloc = self.table[self.own].netloc.clone();
-        Refusal { reason: Reason::NoEndpoint, netloc, retry_after: None }
+        self.refused_by_all(Reason::NoEndpoint)
+    }
+
+    /// A refusal of the dependency as a whole.
+    pub(super) fn refused_by_all(&self, reason: Reason) -> Refusal {
+        Refusal { reason, netloc: self.table[self.own].netloc.clone(), retry_after: None }
     }
 
     /// When somebody would take another attempt of a call whose last one was charged to `last`.

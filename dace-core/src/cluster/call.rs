@@ -27,7 +27,7 @@ use crate::event::{Outcome, What};
 use crate::instant::nanos;
 use crate::machine::queue::{TicketId, Wakes};
 use crate::policy::Rules;
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 use crate::{Class, ConfigError, Instant, Why};
 use told::Text;
 
@@ -56,12 +56,10 @@ pub(crate) enum Verdict {
     Ended(Ended),
     /// By its deadline, or by an attempt's that is not retried.
     TimedOut { after: Duration, attempts: u32, trail: Option<Box<Trail>> },
-    /// Before any attempt.
+    /// Before any attempt, or because the dependency takes no more calls.
     Refused(Box<Refusal>),
     /// A user's balancer named what is no target.
     Wrong(Box<ConfigError>),
-    /// The dependency takes no more calls.
-    Closed,
 }
 
 /// What is to be said beside an attempt's error.
@@ -130,6 +128,8 @@ pub(crate) struct CallMachine {
     last: Last,
     /// The call's one retry without a token was made.
     free_used: bool,
+    /// A fallback comes after the final error.
+    falls_back: bool,
 }
 
 /// How the last attempt ended.
@@ -156,6 +156,8 @@ enum State {
         until: Instant,
     },
     Ended(Verdict),
+    /// It ended, but for its fallback.
+    FallingBack,
     Done,
 }
 
@@ -178,7 +180,14 @@ impl CallMachine {
             failed: false,
             last: Last { timed_out: false, class: Class::Success, endpoint: EndpointId::default() },
             free_used: false,
+            falls_back: false,
         }
+    }
+
+    /// Its final error, if it is one, is followed by a fallback, whose end is told by
+    /// [`on_fallback_ended`](Self::on_fallback_ended).
+    pub(crate) fn expect_fallback(&mut self) {
+        self.falls_back = true;
     }
 
     /// The settings of the call, while it has not begun.
@@ -222,23 +231,28 @@ impl CallMachine {
         wakes: &mut Wakes,
     ) -> Action {
         if let State::New(start) = self.state {
-            if let Some(verdict) = self.start(now, policy, cluster, start) {
-                self.state = State::Done;
-                return Action::Finish(verdict);
+            self.start(now, policy, cluster, start);
+            if cluster.closed {
+                let refusal = cluster.refused_by_all(Reason::Closed);
+                self.note_refusal(now, cluster, &refusal);
+                return self.finish(now, cluster, Verdict::Refused(Box::new(refusal)), wakes);
             }
         }
         if now >= self.deadline {
             if let State::Running { .. } = self.state {
                 return Action::Cancel;
             }
-            if !matches!(self.state, State::Ended(_) | State::Done) {
+            if !matches!(self.state, State::Ended(_) | State::FallingBack | State::Done) {
                 self.give_back_place(now, policy, cluster, wakes);
                 self.state =
                     State::Ended(self.timed_out(now, cluster, self.deadline.since(self.started)));
             }
         }
         match core::mem::replace(&mut self.state, State::Done) {
-            State::New(_) | State::Done => Action::WaitUntil(Instant::NEVER),
+            over @ (State::New(_) | State::FallingBack | State::Done) => {
+                self.state = over;
+                Action::WaitUntil(Instant::NEVER)
+            }
             State::Admission => self.admit(now, policy, cluster, None, waker, wakes),
             State::Queued(ticket) => self.admit(now, policy, cluster, Some(ticket), waker, wakes),
             State::Running { id, deadline } => {
@@ -254,16 +268,7 @@ impl CallMachine {
         }
     }
 
-    fn start(
-        &mut self,
-        now: Instant,
-        policy: &Rules,
-        cluster: &mut Cluster,
-        start: Start,
-    ) -> Option<Verdict> {
-        if cluster.closed {
-            return Some(Verdict::Closed);
-        }
+    fn start(&mut self, now: Instant, policy: &Rules, cluster: &mut Cluster, start: Start) {
         cluster.calls_begun += 1;
         cluster.calls_open += 1;
         self.call = cluster.calls_begun;
@@ -277,7 +282,6 @@ impl CallMachine {
             cluster.events.tap(self.call);
         }
         cluster.events.push(now, self.call, || What::CallStarted);
-        None
     }
 
     /// The answer to [`Action::Propose`].
@@ -327,7 +331,7 @@ impl CallMachine {
             Verdict::Ended(Ended { value: true, .. }) => Outcome::Value,
             Verdict::Ended(_) => Outcome::Error,
             Verdict::TimedOut { .. } => Outcome::Timeout,
-            Verdict::Wrong(_) | Verdict::Refused(_) | Verdict::Closed => Outcome::Refused,
+            Verdict::Wrong(_) | Verdict::Refused(_) => Outcome::Refused,
         };
         self.close(now, cluster, outcome, Some(&verdict), wakes);
         Action::Finish(verdict)
@@ -341,16 +345,23 @@ impl CallMachine {
         verdict: Option<&Verdict>,
         wakes: &mut Wakes,
     ) {
-        self.state = State::Done;
-        cluster.calls_open -= 1;
         cluster.totals.count_call(outcome);
         if cluster.events.is_active() {
             self.tell_end(now, cluster, outcome, verdict);
         }
-        if cluster.calls_open == 0 && !cluster.closers.is_empty() {
-            for closer in cluster.closers.drain(..) {
-                wakes.push(closer);
-            }
+        if self.falls_back && outcome != Outcome::Value && verdict.is_some() {
+            self.state = State::FallingBack;
+            return;
+        }
+        self.state = State::Done;
+        cluster.end_call(wakes);
+    }
+
+    /// The fallback ended, or was dropped.
+    pub(crate) fn on_fallback_ended(&mut self, cluster: &mut Cluster, wakes: &mut Wakes) {
+        if let State::FallingBack = self.state {
+            self.state = State::Done;
+            cluster.end_call(wakes);
         }
     }
 
@@ -363,6 +374,9 @@ impl CallMachine {
         panicked: bool,
         wakes: &mut Wakes,
     ) {
+        if let State::FallingBack = self.state {
+            return self.on_fallback_ended(cluster, wakes);
+        }
         if self.is_idle() {
             return;
         }
@@ -386,6 +400,11 @@ impl CallMachine {
         if let State::Queued(ticket) = self.state {
             cluster.leave_queue(now, policy, self.call, ticket, wakes);
         }
+    }
+
+    fn note_refusal(&self, now: Instant, cluster: &mut Cluster, refusal: &Refusal) {
+        cluster.totals.count_refusal(refusal.reason);
+        cluster.events.push(now, self.call, || What::Refused { refusal: refusal.clone() });
     }
 
     /// A retry that was paid for is not made.

@@ -10,6 +10,10 @@ use crate::{Event, Instant};
 /// Events that wait at the most; a full ring drops the newest.
 const RING: usize = 1024;
 
+/// Room beyond that for what changes a state: who misses it is wrong until the next change, which may
+/// never come.
+const RESERVE: usize = 256;
+
 /// Events that one delivery hands over at the most.
 pub(crate) const BATCH: usize = 64;
 
@@ -21,11 +25,30 @@ pub(crate) struct Events {
     active: bool,
     ring: VecDeque<Event>,
     delivering: bool,
+    /// Somebody wanted a flush while another one delivered, who is to do it.
+    flush_wanted: bool,
     /// The room of the last batch, for the next one.
     spare: Vec<Event>,
     /// What happened in calls that are reported, by their numbers.
     taps: BTreeMap<u64, Vec<Event>>,
+    /// Events that found no room.
     pub(crate) dropped: u64,
+    /// Of these, the ones that the observers were not told of yet, and when the last one was.
+    untold: u64,
+    untold_at: Instant,
+}
+
+/// The answer to somebody who would deliver.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum Claim {
+    /// Nothing waits.
+    None,
+    /// Somebody else delivers.
+    Busy,
+    /// These, the last one first; then ask for [`more`](Events::try_more), or
+    /// [stop](Events::stop).
+    Batch(Vec<Event>),
 }
 
 impl Events {
@@ -50,8 +73,11 @@ impl Events {
         if !self.observed {
             return;
         }
-        if self.ring.len() >= RING {
+        let room = if event.what.is_state() { RING + RESERVE } else { RING };
+        if self.ring.len() >= room {
             self.dropped += 1;
+            self.untold += 1;
+            self.untold_at = at;
             return;
         }
         self.ring.push_back(event);
@@ -76,29 +102,64 @@ impl Events {
         events
     }
 
+    pub(crate) fn is_delivering(&self) -> bool {
+        self.delivering
+    }
+
     pub(crate) fn is_due(&self) -> bool {
         !self.ring.is_empty() && !self.delivering
     }
 
     /// Makes the caller the one that delivers, if there is something to deliver and nobody does.
-    pub(crate) fn try_claim(&mut self) -> Option<Vec<Event>> {
-        if !self.is_due() {
-            return None;
+    pub(crate) fn try_claim(&mut self) -> Claim {
+        if self.delivering {
+            return Claim::Busy;
+        }
+        if self.ring.is_empty() {
+            return Claim::None;
         }
         self.delivering = true;
-        let count = self.ring.len().min(BATCH);
         let mut batch = core::mem::take(&mut self.spare);
+        self.take(&mut batch, BATCH);
+        Claim::Batch(batch)
+    }
+
+    /// What came while the caller delivered, at most so many. `false` if there is none: then it
+    /// delivers no more.
+    pub(crate) fn try_more(&mut self, batch: &mut Vec<Event>, most: usize) -> bool {
+        self.take(batch, most);
+        !batch.is_empty()
+    }
+
+    fn take(&mut self, batch: &mut Vec<Event>, most: usize) {
+        let count = self.ring.len().min(most);
         // The last comes first: whoever delivers pops.
         batch.extend(self.ring.drain(..count).rev());
-        Some(batch)
+        if self.untold > 0 && count > 0 {
+            // There is room again: what was lost came after what is there.
+            let count = core::mem::take(&mut self.untold);
+            let at = self.ring.back().map_or(self.untold_at, |last| last.at.max(self.untold_at));
+            self.ring.push_back(Event { at, call: 0, what: What::EventsDropped { count } });
+        }
     }
 
     /// The caller delivers no more. What it had not handed over comes back to the front.
-    pub(crate) fn release(&mut self, mut undelivered: Vec<Event>) {
+    pub(crate) fn stop(&mut self, mut undelivered: Vec<Event>) {
         self.delivering = false;
         for event in undelivered.drain(..) {
             self.ring.push_front(event);
         }
         self.spare = undelivered;
+    }
+
+    /// Whoever delivers is to flush when it is done. `false` if nobody does.
+    pub(crate) fn want_flush(&mut self) -> bool {
+        self.flush_wanted = self.delivering;
+        self.delivering
+    }
+
+    /// Whether the caller, who delivers no more, is to flush.
+    pub(crate) fn take_flush(&mut self) -> bool {
+        core::mem::take(&mut self.flush_wanted)
     }
 }

@@ -35,6 +35,8 @@ use alloc::vec::Vec;
 use slotmap::SlotMap;
 
 use attempt::Attempt;
+pub(crate) use events::{BATCH, Claim};
+
 use events::Events;
 use table::Table;
 use targets::Targets;
@@ -125,8 +127,13 @@ impl Cluster {
     pub(crate) fn set_targets(&mut self, now: Instant, list: Vec<Target>, wakes: &mut Wakes) {
         let count = list.len();
         let selection = self.targets.selection_of(list);
+        let (panicked, before) = (self.targets.panic, self.passed_over());
         self.targets.replace(now, &mut self.table, selection);
         self.events.push(now, 0, || What::TargetsReplaced { count });
+        self.note_list(now, &before);
+        if panicked {
+            self.events.push(now, 0, || What::PanicMode { on: false });
+        }
         self.queue.wake_all(wakes);
     }
 
@@ -138,13 +145,37 @@ impl Cluster {
         self.queue.wake_all(wakes);
     }
 
-    /// Takes no more calls. `true` once none is under way; else `waker` is woken then.
-    pub(crate) fn poll_close(&mut self, now: Instant, waker: &Waker, wakes: &mut Wakes) -> bool {
-        if !self.closed {
-            self.closed = true;
+    /// The listed endpoints that a balancer passes over.
+    fn passed_over(&self) -> Vec<EndpointId> {
+        let ids = self.targets.list.iter().map(|listed| listed.endpoint);
+        ids.filter(|id| !self.table[*id].circuit.state().lets_all()).collect()
+    }
+
+    /// Tells which endpoints are passed over from now on, and which are no more, since the list is
+    /// another one.
+    fn note_list(&mut self, now: Instant, before: &[EndpointId]) {
+        let left = self.targets.list.len() - self.targets.suspects;
+        for id in before {
+            if let Some(gone) = self.table.get(*id).filter(|endpoint| endpoint.listed == 0) {
+                self.events.push(now, 0, || What::Removed { netloc: gone.netloc.clone() });
+            }
+        }
+        for id in self.passed_over().into_iter().filter(|id| !before.contains(id)) {
+            let netloc = || self.table[id].netloc.clone();
+            self.events.push(now, 0, || What::Ejected { netloc: netloc(), left });
+        }
+    }
+
+    /// Takes no more calls.
+    pub(crate) fn close(&mut self, now: Instant) {
+        if !core::mem::replace(&mut self.closed, true) {
             self.events.push(now, 0, || What::Closed);
         }
-        if self.calls_open == 0 {
+    }
+
+    /// `true` if no call is under way and nobody delivers events; else `waker` is woken then.
+    pub(crate) fn poll_closed(&mut self, waker: &Waker, wakes: &mut Wakes) -> bool {
+        if self.calls_open == 0 && !self.events.is_delivering() {
             return true;
         }
         if !self.closers.iter().any(|closer| closer.will_wake(waker)) {
@@ -166,12 +197,51 @@ impl Cluster {
         self.events.is_due()
     }
 
-    pub(crate) fn claim_events(&mut self) -> Option<Vec<Event>> {
+    pub(crate) fn claim_events(&mut self) -> Claim {
         self.events.try_claim()
     }
 
-    pub(crate) fn release_events(&mut self, undelivered: Vec<Event>) {
-        self.events.release(undelivered);
+    /// What came while the caller delivered, at most so many. `false` if there is none: then it
+    /// delivers no more.
+    pub(crate) fn more_events(
+        &mut self,
+        batch: &mut Vec<Event>,
+        most: usize,
+        wakes: &mut Wakes,
+    ) -> bool {
+        let more = self.events.try_more(batch, most);
+        if !more {
+            self.stop_delivery(core::mem::take(batch), wakes);
+        }
+        more
+    }
+
+    /// The caller delivers no more; `undelivered` is for somebody else.
+    pub(crate) fn stop_delivery(&mut self, undelivered: Vec<Event>, wakes: &mut Wakes) {
+        self.events.stop(undelivered);
+        self.wake_closers(wakes);
+    }
+
+    /// Whoever delivers is to flush when it is done. `false` if nobody does.
+    pub(crate) fn want_flush(&mut self) -> bool {
+        self.events.want_flush()
+    }
+
+    /// Whether the caller, who delivers no more, is to flush.
+    pub(crate) fn take_flush(&mut self) -> bool {
+        self.events.take_flush()
+    }
+
+    /// A call is over, and with it its fallback.
+    fn end_call(&mut self, wakes: &mut Wakes) {
+        self.calls_open -= 1;
+        self.wake_closers(wakes);
+    }
+
+    fn wake_closers(&mut self, wakes: &mut Wakes) {
+        if self.calls_open == 0 && !self.closers.is_empty() {
+            self.closers.drain(..).for_each(|closer| wakes.push(closer));
+        }
     }
 
     /// The state of a netloc's circuit. `None` if it is not known.

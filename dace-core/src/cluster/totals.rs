@@ -37,6 +37,12 @@ pub struct Totals {
     pub rate_limited: u64,
     /// Attempts and exchanges that were refused by a circuit.
     pub circuit_open: u64,
+    /// Attempts that were refused because there was no endpoint.
+    pub no_endpoint: u64,
+    /// Calls that were refused because the dependency was closed.
+    pub after_close: u64,
+    /// Attempts that were refused because what a balancer picked was no target.
+    pub wrong_picks: u64,
     /// Retries decided.
     pub retries: u64,
     /// Failed attempts that no retry followed, by the reason.
@@ -75,7 +81,9 @@ impl Totals {
         match reason {
             Reason::CircuitOpen => self.circuit_open += 1,
             Reason::Full | Reason::Paused => self.rate_limited += 1,
-            Reason::NoEndpoint => {}
+            Reason::NoEndpoint => self.no_endpoint += 1,
+            Reason::Closed => self.after_close += 1,
+            Reason::Config => self.wrong_picks += 1,
         }
     }
 

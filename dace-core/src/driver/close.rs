@@ -10,11 +10,11 @@ use alloc::sync::Arc;
 
 use pin_project::pin_project;
 
-use super::shared::Shared;
+use super::shared::{Delivered, Shared};
 use super::timer::Timer;
 use crate::{Instant, Runtime};
 
-/// Waits until no call is under way. From [`Dependency::close`](crate::Dependency::close).
+/// Waits until no call is under way, its fallback included, and all events are delivered. From [`Dependency::close`](crate::Dependency::close).
 ///
 /// Answers how many calls were still under way when the time was up: 0 if all ended.
 ///
@@ -44,10 +44,16 @@ impl<R: Runtime, B> Future for Close<R, B> {
         loop {
             let now = this.shared.runtime.now();
             let until = *this.until.get_or_insert_with(|| now.after(*this.within));
-            let left = this.shared.section(|_, cluster, wakes| {
-                if cluster.poll_close(now, cx.waker(), wakes) { 0 } else { cluster.calls_open() }
+            this.shared.section(|_, cluster, _| cluster.close(now));
+            let delivered = this.shared.deliver_all();
+            let ((over, left), _) = this.shared.locked(|_, cluster, wakes| {
+                (cluster.poll_closed(cx.waker(), wakes), cluster.calls_open())
             });
-            if left == 0 || now >= until {
+            if over && delivered == Delivered::ByOther {
+                // He has just gone, and may have left something.
+                continue;
+            }
+            if over || now >= until {
                 this.shared.flush();
                 return Poll::Ready(left);
             }

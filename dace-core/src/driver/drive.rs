@@ -71,6 +71,20 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
         this.shared.section(|_, cluster, _| cluster.note_fallback(now, call));
     }
 
+    pub(super) fn fallback_ended(self: Pin<&mut Self>) {
+        let this = self.project();
+        let machine = this.machine;
+        this.shared.section(|_, cluster, wakes| machine.on_fallback_ended(cluster, wakes));
+    }
+
+    /// Runs user code that is no part of the attempt.
+    pub(super) fn guarded<O>(self: Pin<&mut Self>, user: impl FnOnce() -> O) -> O {
+        let mut guard = self.guard();
+        let out = user();
+        guard.armed = false;
+        out
+    }
+
     /// Whether anybody reads the texts of errors.
     fn is_read(&self) -> bool {
         self.shared.errors_read || self.machine.is_reported()
@@ -284,7 +298,6 @@ fn conclude<T, E>(verdict: Verdict, last: Option<Result<T, E>>) -> Result<T, Err
         }
         Verdict::Refused(refusal) => Err(refusal.into_error(None)),
         Verdict::Wrong(error) => Err(Error::Config(*error)),
-        Verdict::Closed => Err(Error::Closed),
     }
 }
 

@@ -114,7 +114,8 @@ where
         G: FnOnce(Error<E>) -> GFut,
         GFut: Future<Output = Result<T, Error<E>>>,
     {
-        let Self { drive, judge, falling_back, .. } = self;
+        let Self { mut drive, judge, falling_back, .. } = self;
+        drive.machine.expect_fallback();
         Execution { drive, judge, fallback: OrElse::new(fallback), falling_back }
     }
 }
@@ -137,13 +138,18 @@ where
                 Poll::Ready(Ok(value)) => return Poll::Ready(Ok(value)),
                 Poll::Ready(Err(error)) => error,
             };
-            if let Err(error) = this.fallback.as_mut().begin(error) {
+            let begin = || this.fallback.as_mut().begin(error);
+            if let Err(error) = this.drive.as_mut().guarded(begin) {
                 return Poll::Ready(Err(error));
             }
             *this.falling_back = true;
-            this.drive.note_fallback();
+            this.drive.as_mut().note_fallback();
         }
-        this.fallback.poll(cx)
+        let polled = this.drive.as_mut().guarded(|| this.fallback.poll(cx));
+        if polled.is_ready() {
+            this.drive.fallback_ended();
+        }
+        polled
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::cluster::Cluster;
+use crate::cluster::{BATCH, Claim, Cluster};
 use crate::machine::queue::Wakes;
 use crate::policy::{ClientRules, Rules};
 use crate::{Balancer, Event, Instant, Lock, Observer, Runtime, Span, Target};
@@ -105,47 +105,87 @@ impl<R: Runtime, B> Shared<R, B> {
     }
 
     /// Hands over all events that wait. Bounded: an observer may make new ones.
-    pub(crate) fn deliver_all(&self) {
+    pub(crate) fn deliver_all(&self) -> Delivered {
         for _ in 0..ROUNDS {
-            if !self.deliver() {
+            match self.deliver() {
+                Delivered::Some => {}
+                all => return all,
+            }
+        }
+        Delivered::Some
+    }
+
+    /// Hands over all events, and has the observers send what they hold back. If somebody else
+    /// delivers, he does it: what he has in hand must go out before.
+    pub(crate) fn flush(&self) {
+        while self.deliver_all() == Delivered::ByOther {
+            if self.state.with(|state| state.cluster.want_flush()) {
                 return;
             }
         }
-    }
-
-    /// Hands over all events, and has the observers send what they hold back.
-    pub(crate) fn flush(&self) {
-        self.deliver_all();
         for observer in &self.observers {
             observer.flush();
         }
     }
 
-    /// Hands a batch of events to the observers, in order. `false` if there is none, or somebody
-    /// does already.
-    pub(crate) fn deliver(&self) -> bool {
-        let Some(events) = self.state.with(|state| state.cluster.claim_events()) else {
-            return false;
+    /// Hands events to the observers, in order, with those that come meanwhile: [`BATCH`] at the most.
+    pub(crate) fn deliver(&self) -> Delivered {
+        let events = match self.state.with(|state| state.cluster.claim_events()) {
+            Claim::None => return Delivered::All,
+            Claim::Busy => return Delivered::ByOther,
+            Claim::Batch(events) => events,
         };
-        let mut delivery = Delivery { shared: self, events };
-        while let Some(event) = delivery.events.pop() {
-            for observer in &self.observers {
-                observer.on_event(&self.id, &event);
+        let mut delivery = Delivery { shared: self, events, over: false };
+        let mut left = BATCH;
+        while !delivery.over {
+            left -= delivery.events.len();
+            while let Some(event) = delivery.events.pop() {
+                for observer in &self.observers {
+                    observer.on_event(&self.id, &event);
+                }
             }
+            delivery.go_on(left);
         }
-        true
+        if self.state.with(|state| state.cluster.take_flush()) {
+            self.flush();
+        }
+        Delivered::Some
     }
+}
+
+/// What came of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    /// Some events; there may be more.
+    Some,
+    /// There is nothing to deliver.
+    All,
+    /// Somebody else delivers.
+    ByOther,
 }
 
 /// Ends the delivery, also when an observer panics: then the rest waits for somebody else.
 struct Delivery<'a, R: Runtime, B> {
     shared: &'a Shared<R, B>,
     events: Vec<Event>,
+    over: bool,
+}
+
+impl<R: Runtime, B> Delivery<'_, R, B> {
+    /// Takes what came meanwhile, at most so many; if that is nothing, it is over.
+    fn go_on(&mut self, most: usize) {
+        let Self { shared, events, over } = self;
+        let (more, _) = shared.locked(|_, cluster, wakes| cluster.more_events(events, most, wakes));
+        *over = !more;
+    }
 }
 
 impl<R: Runtime, B> Drop for Delivery<'_, R, B> {
     fn drop(&mut self) {
+        if self.over {
+            return;
+        }
         let rest = core::mem::take(&mut self.events);
-        self.shared.state.with(|state| state.cluster.release_events(rest));
+        self.shared.section_in_drop(|_, cluster, wakes| cluster.stop_delivery(rest, wakes));
     }
 }

@@ -13,7 +13,7 @@ use crate::machine::queue::{TicketId, Wakes};
 use crate::machine::retry::SHORTEST_ATTEMPT;
 use crate::policy::Rules;
 use crate::refusal::{Reason, Refusal};
-use crate::{Class, Instant, Why};
+use crate::{Class, Instant, Why, render};
 
 /// How often a user's balancer is asked for one attempt.
 const PROPOSALS: u8 = 4;
@@ -37,6 +37,11 @@ impl CallMachine {
             let error = error.clone();
             self.leave(now, policy, cluster, ticket, wakes);
             self.give_back_token(cluster);
+            let refusal = cluster.refused_by_all(Reason::Config);
+            self.note_refusal(now, cluster, &refusal);
+            if cluster.events.is_active() || self.is_reported() {
+                self.note_error(Some(render::chain(&*error)));
+            }
             return self.finish(now, cluster, Verdict::Wrong(error), wakes);
         }
         if self.last.class == Class::Rejected && self.proposes_a_tried_one(cluster) {
@@ -159,8 +164,7 @@ impl CallMachine {
             self.state = State::Admission;
             return Action::Propose;
         }
-        cluster.totals.count_refusal(refusal.reason);
-        cluster.events.push(now, self.call, || What::Refused { refusal: refusal.clone() });
+        self.note_refusal(now, cluster, &refusal);
         self.give_back_token(cluster);
         let verdict = if self.attempts == 0 {
             Verdict::Refused(Box::new(refusal))

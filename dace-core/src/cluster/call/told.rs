@@ -10,7 +10,7 @@ use super::{CallMachine, Ended, Verdict};
 use crate::cluster::Cluster;
 use crate::error::Trail;
 use crate::event::{Outcome, What};
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 use crate::{Event, Instant};
 
 /// What of a call somebody wants to read.
@@ -75,11 +75,13 @@ impl CallMachine {
         outcome: Outcome,
         verdict: Option<&Verdict>,
     ) {
+        let own = cluster.refused_by_all(Reason::Config);
         let (why, refusal): (_, Option<&Refusal>) = match verdict {
             Some(Verdict::Ended(Ended { value: false, why, refusal, .. })) => {
                 (Some(*why).filter(|_| refusal.is_none()), refusal.as_deref())
             }
             Some(Verdict::Refused(refusal)) => (None, Some(refusal)),
+            Some(Verdict::Wrong(_)) => (None, Some(&own)),
             _ => (None, None),
         };
         let failed = || cluster.table.get(self.last.endpoint).map(|last| last.netloc.clone());
