@@ -234,6 +234,9 @@ impl Observer for Logs {
             What::RetryDecided { wait, cause } => {
                 line!(debug, id, event, ?wait, cause = cause.name(), "retry");
             }
+            What::Hedged { after } => {
+                line!(debug, id, event, ?after, "hedge");
+            }
             What::RetrySuppressed { why } => {
                 line!(debug, id, event, why = why.name(), "no retry");
             }

@@ -25,6 +25,7 @@ use crate::names::{self, ByNetloc};
 /// | `dace_attempt_duration_seconds` | histogram | `dependency`, `netloc` |
 /// | `dace_open_attempts` | gauge | `dependency` |
 /// | `dace_retries_total` | counter | `dependency` |
+/// | `dace_hedges_total` | counter | `dependency` |
 /// | `dace_retries_suppressed_total` | counter | `dependency`, `why` |
 /// | `dace_rejected_total` | counter | `dependency`, `netloc`, `reason` |
 /// | `dace_queue_duration_seconds` | histogram | `dependency` |
@@ -68,6 +69,7 @@ fn describe() {
     describe_histogram!("dace_attempt_duration_seconds", time, "Time that attempts took.");
     describe_gauge!("dace_open_attempts", count, "Attempts under way.");
     describe_counter!("dace_retries_total", count, "Retries that were decided.");
+    describe_counter!("dace_hedges_total", count, "Attempts begun beside a slow one.");
     describe_counter!(
         "dace_retries_suppressed_total",
         count,
@@ -103,6 +105,7 @@ struct Series {
     fallbacks: Counter,
     open: Gauge,
     retries: Counter,
+    hedges: Counter,
     suppressed: Labelled,
     queue_time: Histogram,
     panic_mode: Gauge,
@@ -133,6 +136,7 @@ impl Series {
             fallbacks: metrics::counter!("dace_fallbacks_total", "dependency" => id.clone()),
             open: metrics::gauge!("dace_open_attempts", "dependency" => id.clone()),
             retries: metrics::counter!("dace_retries_total", "dependency" => id.clone()),
+            hedges: metrics::counter!("dace_hedges_total", "dependency" => id.clone()),
             suppressed: Labelled::new("dace_retries_suppressed_total", "why", &id, None),
             queue_time: metrics::histogram!("dace_queue_duration_seconds", "dependency" => id.clone()),
             panic_mode: metrics::gauge!("dace_panic_mode", "dependency" => id.clone()),
@@ -224,6 +228,7 @@ impl Observer for Metrics {
                 });
             }
             What::RetryDecided { .. } => series.retries.increment(1),
+            What::Hedged { .. } => series.hedges.increment(1),
             What::RetrySuppressed { why } => series.suppressed.count(why.name()),
             What::Refused { refusal } => {
                 let reason = refusal.reason().name();

@@ -143,6 +143,11 @@ pub enum What {
         /// Whether it began.
         on: bool,
     },
+    /// An attempt takes longer than usual, and a second one begins beside it.
+    Hedged {
+        /// How long the first one has run.
+        after: Duration,
+    },
     /// The value came from the fallback, or should have.
     FallbackUsed,
     /// The list of targets was replaced.

@@ -45,7 +45,7 @@ pub use http::{HttpBackend, HttpError, NoHttp};
 pub use instant::Instant;
 pub use machine::circuit::CircuitState;
 pub use netloc::{Netloc, Scheme, Target, TargetError};
-pub use policy::{Backoff, Bounds, Breaker, Budget, Lint, Policy};
+pub use policy::{Backoff, Bounds, Breaker, Budget, Hedge, Lint, Policy};
 pub use refusal::{Reason, Refusal};
 pub use report::{AttemptReport, Report};
 pub use runtime::{Adapter, Lock, Runtime};

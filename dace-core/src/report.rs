@@ -87,15 +87,21 @@ fn attempts(events: &[Event]) -> Vec<AttemptReport> {
     };
     // Since when the call has waited; `None` while an attempt runs.
     let mut waits: Option<Instant> = Some(call);
-    let (mut began, mut waited) = (call, Duration::ZERO);
+    // Attempts under way: number, start, and what they waited for before it.
+    let mut running: Vec<(u32, Instant, Duration, Option<WaitCause>)> = Vec::new();
     let (mut queued, mut cause) = (Duration::ZERO, None);
     for event in events {
         match &event.what {
-            What::AttemptStarted { .. } => {
-                began = event.at;
-                waited = event.at.since(waits.take().unwrap_or(event.at));
+            What::AttemptStarted { attempt, .. } => {
+                let beside = running.last().map(|(_, began, ..)| *began);
+                let waited = event.at.since(waits.take().or(beside).unwrap_or(event.at));
+                running.push((*attempt, event.at, waited, cause.take()));
             }
             What::AttemptEnded { attempt, netloc, class, phase, took, error, .. } => {
+                let at = running.iter().position(|(number, ..)| number == attempt);
+                let Some((_, began, waited, cause)) = at.map(|at| running.remove(at)) else {
+                    continue;
+                };
                 attempts.push(AttemptReport {
                     number: *attempt,
                     netloc: netloc.clone(),
@@ -105,12 +111,13 @@ fn attempts(events: &[Event]) -> Vec<AttemptReport> {
                     took: *took,
                     waited,
                     queued: core::mem::take(&mut queued),
-                    cause: cause.take(),
+                    cause,
                     error: error.clone(),
                 });
-                waits = Some(event.at);
+                waits = running.is_empty().then_some(event.at);
             }
             What::RetryDecided { cause: decided, .. } => cause = Some(*decided),
+            What::Hedged { .. } => cause = Some(WaitCause::Hedge),
             What::Dequeued { waited, .. } if waits.is_some() => queued += *waited,
             _ => {}
         }

@@ -17,6 +17,7 @@ pub(super) enum Told {
     Call(Outcome, Duration),
     Attempt(Class, Duration),
     Retry,
+    Hedge,
     Suppressed(Why),
     Rejected(Reason),
     Queued(Duration),
@@ -40,6 +41,7 @@ impl Record {
             What::CallEnded { outcome, took, .. } => Told::Call(*outcome, *took),
             What::AttemptEnded { class, took, .. } => Told::Attempt(*class, *took),
             What::RetryDecided { .. } => Told::Retry,
+            What::Hedged { .. } => Told::Hedge,
             What::RetrySuppressed { why } => Told::Suppressed(*why),
             What::Refused { refusal } => Told::Rejected(refusal.reason()),
             What::Dequeued { waited, .. } => Told::Queued(*waited),
@@ -76,6 +78,7 @@ impl Record {
                 line("attempt", "", Value::Timer(took));
             }
             Told::Retry => line("retry", "", ONE),
+            Told::Hedge => line("hedge", "", ONE),
             Told::Suppressed(why) => line("retry.suppressed.", why.name(), ONE),
             Told::Rejected(reason) => match reason {
                 Reason::CircuitOpen => line("rejected.", "circuit_open", ONE),

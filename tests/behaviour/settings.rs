@@ -86,6 +86,10 @@ const TABLE: &[(&str, &str)] = &[
         "balancing::round_robin_takes_turns_and_passes_over_the_open_ones",
     ),
     ("DependencyBuilder::observer", "events::a_retried_call_tells_its_story_in_order"),
+    (
+        "DependencyBuilder::hedge",
+        "hedging::a_slow_attempt_is_hedged_elsewhere_and_the_first_answer_wins",
+    ),
     ("DependencyBuilder::https_only", "client::https_only_refuses_plain_http_whoever_asks"),
     (
         "DependencyBuilder::max_redirects",
@@ -138,6 +142,7 @@ const TABLE: &[(&str, &str)] = &[
     ),
     ("Backoff::base", "retry::waits_grow_are_jittered_and_never_reach_beyond_the_cap"),
     ("Backoff::cap", "retry::waits_grow_are_jittered_and_never_reach_beyond_the_cap"),
+    ("Hedge::max_extra", "hedging::the_share_says_when_a_hedge_begins_and_how_many_there_are"),
     ("Budget::deposit", "settings::successes_deposit_what_is_set"),
     ("Budget::banked", "retry::an_empty_budget_makes_no_retries_and_kills_no_attempt"),
     ("Budget::unlimited", "settings::an_unlimited_budget_pays_for_every_retry"),
@@ -211,6 +216,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("Breaker", include_str!("../../dace-core/src/policy/breaker.rs")),
     ("Backoff", include_str!("../../dace-core/src/policy/backoff.rs")),
     ("Budget", include_str!("../../dace-core/src/policy/budget.rs")),
+    ("Hedge", include_str!("../../dace-core/src/policy/hedge.rs")),
     ("Execution", include_str!("../../dace-core/src/driver/execution.rs")),
 ];
 
@@ -229,6 +235,7 @@ const TESTS: &[(&str, &str)] = &[
     ("redirects", include_str!("redirects.rs")),
     ("retry", include_str!("retry.rs")),
     ("settings", include_str!("settings.rs")),
+    ("hedging", include_str!("../policies/hedging.rs")),
     ("sockets", include_str!("../sockets/requests.rs")),
 ];
 
@@ -276,7 +283,7 @@ fn every_setter_has_a_test_that_fails_when_it_is_ignored() {
     let mut page = String::from(
         "# Settings, and the tests that fail when they are ignored\n\n\
          Written by `DACE_BLESS=1 cargo test --test behaviour settings`.\n\n\
-         | setting | test in `tests/behaviour`, or in `tests/sockets` |\n|---|---|\n",
+         | setting | test in `tests/behaviour`, `tests/policies` or `tests/sockets` |\n|---|---|\n",
     );
     for (setter, test) in TABLE {
         assert!(setters().iter().any(|known| known == setter), "{setter} is no setter");

@@ -100,6 +100,7 @@ fn logs_statsd_metrics_reports_and_snapshot_agree_number_for_number() {
         tell(format!("attempt.{class}"), count);
     }
     tell("retry".into(), totals.retries);
+    tell("hedge".into(), totals.hedges);
     for (why, count) in totals.suppressed.iter() {
         tell(format!("retry.suppressed.{why}"), count);
     }

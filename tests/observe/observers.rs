@@ -192,6 +192,7 @@ fn every_event_can_be_seen() {
             "Dequeued",
             "Ejected",
             "FallbackUsed",
+            "Hedged",
             "PanicMode",
             "Paused",
             "Queued",

@@ -140,6 +140,11 @@ fn every_contradiction_names_its_setting_and_what_it_contradicts() {
              wait",
         ),
         (
+            Policy::new().hedge(dace::Hedge::new()).idempotent(false),
+            "`hedge`: needs a function that may run twice: `idempotent`, and at least one of \
+             `retry_attempts`",
+        ),
+        (
             Policy::new().retry_attempts(0).retry_on_timeout(true),
             "`retry_on_timeout`: there are no retries: `retry_attempts` is 0",
         ),

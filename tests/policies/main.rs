@@ -3,4 +3,5 @@
 mod bounds;
 #[cfg(feature = "serde")]
 mod data;
+mod hedging;
 mod reload;

@@ -203,6 +203,30 @@ impl Cluster {
         None
     }
 
+    /// A place for an attempt beside another one: at an endpoint that the call has not tried, and only if
+    /// there are enough of them.
+    pub(super) fn admit_beside(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        ask: &Ask<'_>,
+        wakes: &mut Wakes,
+    ) -> Option<Grant> {
+        let Self { targets, table, rng, .. } = self;
+        let Picker::Balance(balance) = &mut targets.picker else {
+            return None;
+        };
+        if targets.panic {
+            return None;
+        }
+        let view =
+            View { now, policy, table, list: &targets.list, without: ask.tried, force: false };
+        let index = balance.pick(now, rng, &view)?;
+        let Listed { endpoint, scheme } = self.targets.list[index];
+        let pass = self.take(now, policy, ask, endpoint, wakes).ok()?;
+        Some(Grant { endpoint, pass, picked: Some(scheme) })
+    }
+
     /// Asks the balancer: among those not tried, then among all.
     fn pick(&mut self, now: Instant, policy: &Rules, ask: &Ask<'_>) -> Option<usize> {
         let Self { targets, table, rng, .. } = self;

@@ -48,6 +48,8 @@ pub(super) struct Flags {
     pub(super) retry_requested: bool,
     /// How far its last exchange came.
     pub(super) phase: Phase,
+    /// The attempt beside it sent what must not happen twice: this one sends nothing more.
+    pub(super) outdone: bool,
     /// It ended; answers that outlived it are still being read.
     pub(super) over: bool,
 }
@@ -84,6 +86,7 @@ impl Attempt {
                 unsafe_sent: false,
                 retry_requested: false,
                 phase: Phase::Function,
+                outdone: false,
                 over: false,
             },
             started: now,

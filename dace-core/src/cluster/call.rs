@@ -7,6 +7,7 @@
 //! the driver, one [`on_abandoned`](CallMachine::on_abandoned) gives everything back.
 
 mod entry;
+mod hedging;
 mod outcome;
 mod told;
 
@@ -39,14 +40,23 @@ pub(crate) enum Action {
     Propose,
     /// Wait in the queue: until woken, at the latest until this instant.
     Queue(Instant),
-    /// Run the function. It ends by itself, or is to be looked at again at `deadline`.
-    Attempt { id: AttemptId, number: u32, deadline: Instant },
-    /// Drop the function's future: its time is up.
-    Cancel,
+    /// Run the function, in this place. It ends by itself, or is to be looked at again at `look_at`.
+    Attempt { id: AttemptId, number: u32, slot: Slot, deadline: Instant, look_at: Instant },
+    /// Drop the function's future in this place: its time is up, or it lost.
+    Cancel(Slot),
     /// Wait until this instant.
     WaitUntil(Instant),
     /// The call is over.
     Finish(Verdict),
+}
+
+/// Where a future of the function is held: there are two at a time at the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// Where attempts run that follow each other.
+    First,
+    /// Where the hedge of one runs.
+    Hedge,
 }
 
 /// How the call ends.
@@ -128,6 +138,8 @@ pub(crate) struct CallMachine {
     last: Last,
     /// The call's one retry without a token was made.
     free_used: bool,
+    /// An attempt that did not win a race sent what must not happen twice.
+    unsafe_sent: bool,
     /// A fallback comes after the final error.
     falls_back: bool,
 }
@@ -148,10 +160,9 @@ enum State {
     /// Wants to be let in.
     Admission,
     Queued(TicketId),
-    Running {
-        id: AttemptId,
-        deadline: Instant,
-    },
+    Running(Run),
+    /// The call is decided, and the attempt that lost is to be dropped.
+    Lost(Box<(Run, Verdict)>),
     Waiting {
         until: Instant,
     },
@@ -159,6 +170,29 @@ enum State {
     /// It ended, but for its fallback.
     FallingBack,
     Done,
+}
+
+/// An attempt under way.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    id: AttemptId,
+    number: u32,
+    slot: Slot,
+    deadline: Instant,
+    beside: Beside,
+}
+
+/// What runs beside an attempt.
+#[derive(Clone, Copy, Debug)]
+enum Beside {
+    Nothing,
+    /// A hedge, from then on.
+    From(Instant),
+    /// A hedge: its number is the next.
+    Hedge {
+        id: AttemptId,
+        deadline: Instant,
+    },
 }
 
 impl CallMachine {
@@ -180,6 +214,7 @@ impl CallMachine {
             failed: false,
             last: Last { timed_out: false, class: Class::Success, endpoint: EndpointId::default() },
             free_used: false,
+            unsafe_sent: false,
             falls_back: false,
         }
     }
@@ -239,10 +274,14 @@ impl CallMachine {
             }
         }
         if now >= self.deadline {
-            if let State::Running { .. } = self.state {
-                return Action::Cancel;
+            if let State::Running(run) = self.state {
+                let hedged = matches!(run.beside, Beside::Hedge { .. });
+                return Action::Cancel(if hedged { Slot::Hedge } else { run.slot });
             }
-            if !matches!(self.state, State::Ended(_) | State::FallingBack | State::Done) {
+            if !matches!(
+                self.state,
+                State::Lost(_) | State::Ended(_) | State::FallingBack | State::Done
+            ) {
                 self.give_back_place(now, policy, cluster, wakes);
                 self.state =
                     State::Ended(self.timed_out(now, cluster, self.deadline.since(self.started)));
@@ -255,9 +294,11 @@ impl CallMachine {
             }
             State::Admission => self.admit(now, policy, cluster, None, waker, wakes),
             State::Queued(ticket) => self.admit(now, policy, cluster, Some(ticket), waker, wakes),
-            State::Running { id, deadline } => {
-                self.state = State::Running { id, deadline };
-                if now >= deadline { Action::Cancel } else { Action::WaitUntil(deadline) }
+            State::Running(run) => self.go_on(now, policy, cluster, run, wakes),
+            State::Lost(lost) => {
+                let slot = lost.0.slot;
+                self.state = State::Lost(lost);
+                Action::Cancel(slot)
             }
             State::Waiting { until } if now < until => {
                 self.state = State::Waiting { until };
@@ -295,12 +336,14 @@ impl CallMachine {
         now: Instant,
         policy: &Rules,
         cluster: &mut Cluster,
+        slot: Slot,
         returned: Returned,
         wakes: &mut Wakes,
     ) {
         let Returned { class, failed, error } = returned;
         self.note_error(error);
-        self.end_attempt(now, policy, cluster, Finish::Returned { class, failed }, wakes);
+        let finish = Finish::Returned { class, failed };
+        self.end_attempt(now, policy, cluster, slot, finish, wakes);
     }
 
     /// The answer to [`Action::Cancel`]: the function's future was dropped.
@@ -309,11 +352,12 @@ impl CallMachine {
         now: Instant,
         policy: &Rules,
         cluster: &mut Cluster,
+        slot: Slot,
         wakes: &mut Wakes,
     ) {
         let late = now >= self.deadline;
         let finish = if late { Finish::DeadlinePassed } else { Finish::TimedOut };
-        self.end_attempt(now, policy, cluster, finish, wakes);
+        self.end_attempt(now, policy, cluster, slot, finish, wakes);
     }
 
     fn timed_out(&self, now: Instant, cluster: &Cluster, after: Duration) -> Verdict {
@@ -380,9 +424,9 @@ impl CallMachine {
         if self.is_idle() {
             return;
         }
-        if let State::Running { .. } = self.state {
-            let finish = if panicked { Finish::Panicked } else { Finish::Dropped };
-            self.end_attempt(now, policy, cluster, finish, wakes);
+        let finish = if panicked { Finish::Panicked } else { Finish::Dropped };
+        for slot in [Slot::Hedge, Slot::First] {
+            self.end_attempt(now, policy, cluster, slot, finish, wakes);
         }
         self.give_back_place(now, policy, cluster, wakes);
         let outcome = if panicked { Outcome::Panicked } else { Outcome::Dropped };

@@ -116,7 +116,9 @@ impl Cluster {
         wish: &Wish,
         wakes: &mut Wakes,
     ) -> Result<Begin, (Want<EndpointId>, Refusal)> {
-        let over = |attempt: &Attempt| attempt.flags.over || now >= attempt.deadline;
+        let over = |attempt: &Attempt| {
+            attempt.flags.over || attempt.flags.outdone || now >= attempt.deadline
+        };
         if self.attempts.get(id).is_none_or(over) {
             return Ok(Begin::AttemptOver);
         }
@@ -127,7 +129,11 @@ impl Cluster {
                 return Ok(begin);
             }
         }
-        self.connect(policy, id, endpoint, wish)
+        let begin = self.connect(policy, id, endpoint, wish);
+        if !wish.replay_safe && matches!(begin, Ok(Begin::Go(_))) {
+            self.outdo_rival(id);
+        }
+        begin
     }
 
     /// Gets a permit at an endpoint where the attempt holds none. `Ok(None)`: it has one now.

@@ -20,7 +20,7 @@ mod totals;
 
 pub(crate) use admission::Proposal;
 pub(crate) use attempt::AttemptId;
-pub(crate) use call::{Action, CallMachine, Ended, Returned, Start, Verdict};
+pub(crate) use call::{Action, CallMachine, Ended, Returned, Slot, Start, Verdict};
 pub(crate) use endpoint::EndpointId;
 pub(crate) use exchange::{Begin, End, Wish};
 pub use snapshot::{EndpointSnapshot, Snapshot};
@@ -29,6 +29,7 @@ pub use totals::{ByClass, ByWhy, Totals};
 
 use core::task::Waker;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -43,6 +44,7 @@ use targets::Targets;
 
 use crate::event::{Control, What};
 use crate::machine::circuit::{CircuitState, Mode, Transition};
+use crate::machine::hedge::Hedging;
 use crate::machine::queue::{Queue, Wakes};
 use crate::machine::tokens::Tokens;
 use crate::policy::Rules;
@@ -59,6 +61,10 @@ pub(crate) struct Cluster {
     own: EndpointId,
     targets: Targets,
     tokens: Tokens,
+    /// If calls are hedged.
+    hedging: Option<Box<Hedging>>,
+    /// Attempts under way beside each other: the first, and its hedge.
+    rivals: Vec<(AttemptId, AttemptId)>,
     rng: fastrand::Rng,
     queue: Queue<EndpointId>,
     /// Those in the queue that wait for a permit: `queue(n)` bounds them.
@@ -93,6 +99,8 @@ impl Cluster {
             own,
             targets,
             tokens: Tokens::new(&policy.budget),
+            hedging: hedging(now, None, policy),
+            rivals: Vec::new(),
             rng: fastrand::Rng::with_seed(seed),
             queue: Queue::new(),
             waiting_calls: 0,
@@ -140,6 +148,7 @@ impl Cluster {
     /// Other rules hold from now on. What is known stays: windows, latencies, circuits, tokens.
     pub(crate) fn reload(&mut self, now: Instant, policy: &Rules, wakes: &mut Wakes) {
         self.tokens.set_budget(&policy.budget);
+        self.hedging = hedging(now, self.hedging.take(), policy);
         self.table.set_cap(policy.max_netlocs);
         self.events.push(now, 0, || What::Reloaded);
         self.queue.wake_all(wakes);
@@ -322,4 +331,12 @@ impl Cluster {
         }
         self.queue.wake_all(wakes);
     }
+}
+
+/// What hedges go by, with what is known already.
+fn hedging(now: Instant, known: Option<Box<Hedging>>, policy: &Rules) -> Option<Box<Hedging>> {
+    let hedge = policy.hedge.as_ref()?;
+    let mut hedging = known.unwrap_or_else(|| Box::new(Hedging::new(now, hedge)));
+    hedging.set(hedge);
+    Some(hedging)
 }

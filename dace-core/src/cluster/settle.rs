@@ -41,6 +41,7 @@ pub(super) struct Settled {
     /// The exchange that dace refused, if that is why the attempt failed.
     pub(super) refusal: Option<Box<Refusal>>,
     pub(super) endpoint: EndpointId,
+    pub(super) took: Duration,
 }
 
 impl Cluster {
@@ -66,6 +67,7 @@ impl Cluster {
         };
         let class = match finish {
             _ if refusal.is_some() => Class::Rejected,
+            Finish::Returned { failed: true, .. } if attempt.flags.outdone => Class::Cancelled,
             Finish::Returned { failed: true, .. } if attempt.flags.retry_requested => {
                 Class::RetryRequested
             }
@@ -129,7 +131,7 @@ impl Cluster {
             self.give_back_permits(now, policy, id, wakes);
             self.forget_if_done(id);
         }
-        Some(Settled { class, unsafe_sent, refusal, endpoint: charged.endpoint })
+        Some(Settled { class, unsafe_sent, refusal, endpoint: charged.endpoint, took })
     }
 
     /// Gives back the permits of an attempt that is over, but for those that answers still hold.

@@ -45,6 +45,8 @@ pub struct Totals {
     pub wrong_picks: u64,
     /// Retries decided.
     pub retries: u64,
+    /// Attempts that were begun beside a slow one.
+    pub hedges: u64,
     /// Failed attempts that no retry followed, by the reason.
     pub suppressed: ByWhy,
     /// Circuits that opened.

@@ -19,7 +19,9 @@ use super::judge::Judge;
 use super::shared::{Shared, Spans};
 use super::timer::Timer;
 use crate::balancer::Pick;
-use crate::cluster::{Action, AttemptId, CallMachine, Ended, Proposal, Returned, Start, Verdict};
+use crate::cluster::{
+    Action, AttemptId, CallMachine, Ended, Proposal, Returned, Slot, Start, Verdict,
+};
 use crate::{ConfigError, Error, Instant, Lock, Runtime, Span};
 
 #[pin_project(PinnedDrop)]
@@ -30,6 +32,8 @@ pub(super) struct Drive<R: Runtime, B, F, Fut: Future> {
     /// The function's future, while an attempt runs. It is held in place.
     #[pin]
     attempt: Option<Fut>,
+    /// The future of an attempt beside it.
+    hedge: Option<Pin<Box<Fut>>>,
     #[pin]
     timer: Timer<R>,
     /// When the machine is to be asked again at the latest.
@@ -50,6 +54,7 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
             function,
             machine: CallMachine::new(Start::new()),
             attempt: None,
+            hedge: None,
             timer: Timer::new(),
             look_at: Instant::EPOCH,
             last: None,
@@ -90,6 +95,21 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
         self.shared.errors_read || self.machine.is_reported()
     }
 
+    /// Whether the function runs.
+    #[inline]
+    fn runs(&self) -> bool {
+        self.attempt.is_some() || self.hedge.is_some()
+    }
+
+    /// Drops the function's future in this place.
+    fn clear(self: Pin<&mut Self>, slot: Slot) {
+        let mut this = self.project();
+        match slot {
+            Slot::First => this.attempt.set(None),
+            Slot::Hedge => *this.hedge = None,
+        }
+    }
+
     /// The part of a turn that user code runs in: if it panics, everything is given back first.
     fn guard(self: Pin<&mut Self>) -> Guard<'_, R, B, F, Fut> {
         Guard { drive: self, armed: true }
@@ -105,11 +125,11 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
     }
 
     /// The function's future was dropped because its time is up.
-    fn cancelled(self: Pin<&mut Self>, now: Instant, cx: &Context<'_>) -> Action {
+    fn cancelled(self: Pin<&mut Self>, now: Instant, cx: &Context<'_>, slot: Slot) -> Action {
         let this = self.project();
         let machine = this.machine;
         this.shared.section(|policy, cluster, wakes| {
-            machine.on_cancelled(now, policy, cluster, wakes);
+            machine.on_cancelled(now, policy, cluster, slot, wakes);
             machine.poll_action(now, policy, cluster, cx.waker(), wakes)
         })
     }
@@ -153,7 +173,7 @@ where
         judge: &J,
     ) -> Poll<Result<T, Error<E>>> {
         let mut now = self.shared.runtime.now();
-        let mut action = if self.attempt.is_some() && now < self.look_at {
+        let mut action = if self.runs() && now < self.look_at {
             Action::WaitUntil(self.look_at)
         } else {
             self.as_mut().ask(now, cx)
@@ -165,19 +185,16 @@ where
                     action = self.as_mut().ask(now, cx);
                     continue;
                 }
-                Action::Attempt { id, number, deadline } => {
-                    self.as_mut().start(id, number, deadline);
-                    *self.as_mut().project().look_at = deadline;
+                Action::Attempt { id, number, slot, deadline, look_at } => {
+                    self.as_mut().start(id, number, slot, deadline);
+                    *self.as_mut().project().look_at = look_at;
                 }
-                Action::Cancel => {
+                Action::Cancel(slot) => {
                     let mut guard = self.as_mut().guard();
-                    guard.drive.as_mut().project().attempt.set(None);
+                    guard.drive.as_mut().clear(slot);
                     guard.armed = false;
                     drop(guard);
-                    // An error is still worth telling; a value that was not good enough is not.
-                    let last = self.as_mut().project().last;
-                    *last = last.take().filter(Result::is_err);
-                    action = self.as_mut().cancelled(now, cx);
+                    action = self.as_mut().cancelled(now, cx, slot);
                     continue;
                 }
                 Action::Queue(at) | Action::WaitUntil(at) => {
@@ -189,10 +206,10 @@ where
                     return Poll::Ready(conclude(verdict, this.last.take()));
                 }
             }
-            if self.attempt.is_some() {
-                if let Poll::Ready(result) = self.as_mut().poll_attempt(cx) {
+            if self.runs() {
+                if let Poll::Ready((slot, result)) = self.as_mut().poll_attempts(cx) {
                     now = self.shared.runtime.now();
-                    action = self.as_mut().returned(&mut now, cx, judge, result);
+                    action = self.as_mut().returned(now, cx, judge, slot, result);
                     continue;
                 }
             }
@@ -206,7 +223,7 @@ where
     }
 
     /// Calls the function.
-    fn start(mut self: Pin<&mut Self>, id: AttemptId, number: u32, deadline: Instant) {
+    fn start(mut self: Pin<&mut Self>, id: AttemptId, number: u32, slot: Slot, deadline: Instant) {
         let mut guard = self.as_mut().guard();
         let mut this = guard.drive.as_mut().project();
         if number == 1 {
@@ -215,21 +232,28 @@ where
         let connect_timeout = *this.connect_timeout;
         let call = Call { shared: this.shared.clone(), id, number, deadline, connect_timeout };
         let attempt = (this.function)(call);
-        this.attempt.set(Some(attempt));
+        match slot {
+            Slot::First => this.attempt.set(Some(attempt)),
+            Slot::Hedge => *this.hedge = Some(Box::pin(attempt)),
+        }
         guard.armed = false;
     }
 
-    fn poll_attempt(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, E>> {
+    /// Polls what runs; the first one first.
+    fn poll_attempts(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(Slot, Result<T, E>)> {
         let mut guard = self.as_mut().guard();
-        let mut this = guard.drive.as_mut().project();
-        let Some(attempt) = this.attempt.as_mut().as_pin_mut() else {
-            guard.armed = false;
-            return Poll::Pending;
-        };
-        let polled = within(this.spans.as_deref(), || attempt.poll(cx));
-        if polled.is_ready() {
+        let this = guard.drive.as_mut().project();
+        let (first, hedge, spans) = (this.attempt, this.hedge, this.spans.as_deref());
+        let mut polled = Poll::Pending;
+        if let Some(attempt) = first.as_pin_mut() {
+            polled = within(spans, || attempt.poll(cx)).map(|result| (Slot::First, result));
+        }
+        if let (Poll::Pending, Some(hedge)) = (&polled, hedge) {
+            polled = within(spans, || hedge.as_mut().poll(cx)).map(|result| (Slot::Hedge, result));
+        }
+        if let Poll::Ready((slot, _)) = &polled {
             // What the future still holds is given back before its outcome is settled.
-            this.attempt.set(None);
+            guard.drive.as_mut().clear(*slot);
         }
         guard.armed = false;
         polled
@@ -238,9 +262,10 @@ where
     /// The function returned: classify, settle, ask what is next.
     fn returned<J: Judge<T, E>>(
         mut self: Pin<&mut Self>,
-        now: &mut Instant,
+        now: Instant,
         cx: &Context<'_>,
         judge: &J,
+        slot: Slot,
         result: Result<T, E>,
     ) -> Action {
         let mut guard = self.as_mut().guard();
@@ -256,8 +281,8 @@ where
         *this.last = Some(result);
         let machine = this.machine;
         this.shared.section(|policy, cluster, wakes| {
-            machine.on_returned(*now, policy, cluster, returned, wakes);
-            machine.poll_action(*now, policy, cluster, cx.waker(), wakes)
+            machine.on_returned(now, policy, cluster, slot, returned, wakes);
+            machine.poll_action(now, policy, cluster, cx.waker(), wakes)
         })
     }
 }
@@ -342,6 +367,7 @@ fn abandon<R: Runtime, B, F, Fut: Future>(drive: Pin<&mut Drive<R, B, F, Fut>>, 
     }
     // The machine is told even if the future's own drop panics.
     let tell = Tell { shared: this.shared, machine: this.machine, panicked };
+    *this.hedge = None;
     this.attempt.set(None);
     drop(tell);
 }

@@ -14,6 +14,7 @@
 
 pub mod balancer;
 pub mod circuit;
+pub mod hedge;
 pub mod queue;
 pub(crate) mod retry;
 pub mod tokens;

@@ -170,6 +170,11 @@ impl Policy {
             );
             lint("http_pool_size", problem);
         }
+        if self.hedge.is_some() && (retry_attempts == 0 || !self.idempotent) {
+            let problem = "needs a function that may run twice: `idempotent`, and at least one of \
+                           `retry_attempts`";
+            lint("hedge", problem.into());
+        }
         if self.retry_attempts == 0 && self.retry_on_timeout {
             lint("retry_on_timeout", "there are no retries: `retry_attempts` is 0".into());
         }

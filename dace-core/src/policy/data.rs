@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use super::{Backoff, Breaker, Budget, Thousandths};
+use super::{Backoff, Breaker, Budget, Hedge, Thousandths};
 
 /// A value of a setting.
 pub(super) trait Data: Sized {
@@ -59,7 +59,7 @@ macro_rules! plain {
     )*};
 }
 
-plain!(bool, u32, usize, Backoff, Breaker, Budget);
+plain!(bool, u32, usize, Backoff, Breaker, Budget, Hedge);
 
 impl Data for Thousandths {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -220,6 +220,7 @@ pub(super) use table;
 table!(Backoff { base, cap });
 table!(Breaker { consecutive_failures, failure_rate, min_calls, probes, successes, max_open });
 table!(Budget { deposit, banked, unlimited });
+table!(Hedge { max_extra });
 
 /// The error for a key that no setting has.
 pub(super) fn unknown<E: Error>(key: &str, known: &[&str]) -> E {

@@ -7,6 +7,7 @@ mod budget;
 mod client;
 #[cfg(feature = "serde")]
 mod data;
+mod hedge;
 mod settings;
 
 pub use backoff::Backoff;
@@ -14,6 +15,7 @@ pub use bounds::{Bounds, Lint};
 pub use breaker::Breaker;
 pub use budget::Budget;
 pub(crate) use client::{ClientRules, Fixed};
+pub use hedge::Hedge;
 pub use settings::Policy;
 pub(crate) use settings::{not_zero, positive};
 

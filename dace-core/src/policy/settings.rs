@@ -3,7 +3,9 @@
 
 use core::time::Duration;
 
-use crate::{Backoff, Breaker, Budget, ConfigError, DependencyBuilder, HttpBackend, Runtime};
+use crate::{
+    Backoff, Breaker, Budget, ConfigError, DependencyBuilder, Hedge, HttpBackend, Runtime,
+};
 
 macro_rules! settings {
     (
@@ -161,6 +163,9 @@ settings! {
     /// Default: `expected_in` if that is set, else half of the call's own timeout, and never with
     /// `no_timeout`.
     hang_after: Duration;
+
+    /// A second attempt beside a slow one. Default: none.
+    hedge: Hedge;
 }
 
 impl Policy {
@@ -188,6 +193,7 @@ impl Policy {
         let none = "`allow_redirects(false)` on a request follows none";
         not_zero("max_redirects", self.max_redirects as usize, none)?;
         self.breaker.validate()?;
+        self.hedge.as_ref().map_or(Ok(()), Hedge::validate)?;
         self.backoff.validate()?;
         self.budget.validate()
     }

@@ -4,11 +4,10 @@ use core::task::Waker;
 
 use alloc::boxed::Box;
 
-use super::{Action, CallMachine, Ended, State, Verdict};
+use super::{Action, Beside, CallMachine, Ended, Run, Slot, State, Verdict};
 use crate::cluster::Cluster;
 use crate::cluster::admission::{Admit, Ask, Grant, Proposal};
 use crate::cluster::attempt::Attempt;
-use crate::event::What;
 use crate::machine::queue::{TicketId, Wakes};
 use crate::machine::retry::SHORTEST_ATTEMPT;
 use crate::policy::Rules;
@@ -137,15 +136,12 @@ impl CallMachine {
             let shared = cluster.table[grant.endpoint].netloc != *target.netloc();
             attempt.target = shared.then(|| Box::new(target));
         }
-        let id = cluster.attempts.insert(attempt);
-        cluster.running += 1;
-        cluster.events.push(now, self.call, || What::AttemptStarted {
-            attempt: number,
-            netloc: cluster.table[grant.endpoint].netloc.clone(),
-            open: cluster.running,
-        });
-        self.state = State::Running { id, deadline };
-        Action::Attempt { id, number, deadline }
+        let id = cluster.begin_attempt(now, attempt);
+        let (slot, from) = (Slot::First, self.hedge_from(now, cluster));
+        let beside = from.map_or(Beside::Nothing, Beside::From);
+        self.state = State::Running(Run { id, number, slot, deadline, beside });
+        let look_at = from.map_or(deadline, |from| from.min(deadline));
+        Action::Attempt { id, number, slot, deadline, look_at }
     }
 
     /// Nobody lets the call in.

@@ -2,8 +2,12 @@
 
 use core::time::Duration;
 
-use super::{CallMachine, Ended, Last, State, Verdict};
+use alloc::boxed::Box;
+
+use super::hedging::is_final;
+use super::{CallMachine, Ended, Last, Slot, State, Verdict};
 use crate::cluster::Cluster;
+use crate::cluster::endpoint::EndpointId;
 use crate::cluster::settle::{Finish, Settled};
 use crate::event::What;
 use crate::machine::queue::Wakes;
@@ -12,34 +16,54 @@ use crate::policy::Rules;
 use crate::{Class, Instant, Why};
 
 impl CallMachine {
+    /// The attempt in this place is over. Does nothing if none runs there.
     pub(super) fn end_attempt(
         &mut self,
         now: Instant,
         policy: &Rules,
         cluster: &mut Cluster,
+        slot: Slot,
         finish: Finish,
         wakes: &mut Wakes,
     ) {
-        let State::Running { id, .. } = self.state else {
+        if let State::Lost(_) = self.state {
+            return self.end_loser(now, policy, cluster, slot, wakes);
+        }
+        let Some((run, other)) = self.running(slot) else {
             return;
         };
-        let hang_after = Duration::from_nanos(self.hang_after);
         let error = match finish {
             Finish::Returned { failed: true, .. } => self.error(),
             _ => None,
         };
-        let settled = cluster.settle(now, policy, id, finish, error, hang_after, wakes);
+        let hang_after = Duration::from_nanos(self.hang_after);
+        let settled = cluster.settle(now, policy, run.id, finish, error, hang_after, wakes);
         let Some(settled) = settled else { return };
+        if other.is_some() {
+            cluster.rivals.retain(|(first, hedge)| *first != run.id && *hedge != run.id);
+        }
+        if let Some(hedging) = &mut cluster.hedging {
+            if matches!(settled.class, Class::Success | Class::CallerFault | Class::Timeout) {
+                hedging.on_latency(now, settled.took);
+            }
+        }
         if !matches!(finish, Finish::Returned { .. }) {
             self.failed = true;
         }
         let timed_out = finish == Finish::TimedOut;
         self.last = Last { timed_out, class: settled.class, endpoint: settled.endpoint };
-        self.state = match finish {
+        if let Some(other) = other.filter(|_| !is_final(settled.class)) {
+            // The other one may still be good.
+            self.unsafe_sent |= settled.unsafe_sent;
+            self.note_tried(settled.endpoint);
+            self.state = State::Running(other);
+            return;
+        }
+        let next = match finish {
             Finish::Returned { failed, .. } => {
                 self.failed = failed;
                 if settled.class == Class::Success {
-                    self.reward(cluster);
+                    self.reward(cluster, run.number);
                 }
                 self.after_return(now, policy, cluster, settled, failed)
             }
@@ -52,14 +76,49 @@ impl CallMachine {
             }
             Finish::Dropped | Finish::Panicked => State::Done,
         };
+        self.state = match (next, other) {
+            (State::Ended(verdict), Some(loser)) => State::Lost(Box::new((loser, verdict))),
+            (next, _) => next,
+        };
+    }
+
+    /// The attempt that lost was dropped, and the call is over.
+    fn end_loser(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        cluster: &mut Cluster,
+        slot: Slot,
+        wakes: &mut Wakes,
+    ) {
+        match core::mem::replace(&mut self.state, State::Done) {
+            State::Lost(lost) if lost.0.slot == slot => {
+                let (loser, verdict) = *lost;
+                let (finish, hang_after) = (Finish::Dropped, Duration::from_nanos(self.hang_after));
+                let settled =
+                    cluster.settle(now, policy, loser.id, finish, None, hang_after, wakes);
+                if let (Some(settled), Some(hedging)) = (settled, &mut cluster.hedging) {
+                    // It would have taken longer still.
+                    hedging.on_latency(now, settled.took);
+                }
+                self.state = State::Ended(verdict);
+            }
+            other => self.state = other,
+        }
     }
 
     /// Successes pay for retries.
-    fn reward(&mut self, cluster: &mut Cluster) {
-        if self.token_spent {
-            cluster.tokens.give_back();
-        } else if self.attempts == 1 {
+    fn reward(&mut self, cluster: &mut Cluster, number: u32) {
+        if number == 1 {
             cluster.tokens.on_first_try_success();
+        } else if self.token_spent {
+            cluster.tokens.give_back();
+        }
+    }
+
+    fn note_tried(&mut self, endpoint: EndpointId) {
+        if !self.tried.contains(&endpoint) {
+            self.tried.push(endpoint);
         }
     }
 
@@ -101,14 +160,13 @@ impl CallMachine {
         if matches!(settled.class, Class::Success | Class::CallerFault | Class::Ignored) {
             return Err(Why::Class);
         }
-        if !self.tried.contains(&settled.endpoint) {
-            self.tried.push(settled.endpoint);
-        }
+        self.note_tried(settled.endpoint);
         let outlook = cluster.outlook(now, policy, settled.class, &self.tried, settled.endpoint);
+        let unsafe_sent = settled.unsafe_sent || self.unsafe_sent;
         let failed = Failed {
             class: settled.class,
-            replay_safe: !settled.unsafe_sent && self.idempotent,
-            unsafe_sent: settled.unsafe_sent,
+            replay_safe: !unsafe_sent && self.idempotent,
+            unsafe_sent,
             attempts: self.attempts,
             free_used: self.free_used,
             deadline: self.deadline,

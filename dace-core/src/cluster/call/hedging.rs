@@ -1,0 +1,146 @@
+//! A second attempt beside a slow one, and what becomes of the two.
+
+use super::{Action, Beside, CallMachine, Run, Slot, State};
+use crate::cluster::Cluster;
+use crate::cluster::admission::{Ask, Proposal};
+use crate::cluster::attempt::{Attempt, AttemptId};
+use crate::cluster::targets::Picker;
+use crate::event::What;
+use crate::machine::queue::Wakes;
+use crate::machine::retry::SHORTEST_ATTEMPT;
+use crate::policy::Rules;
+use crate::{Class, Instant};
+
+impl CallMachine {
+    /// When the attempt that begins now is to be hedged, if it ever is.
+    #[inline]
+    pub(super) fn hedge_from(&self, now: Instant, cluster: &mut Cluster) -> Option<Instant> {
+        let hedging = cluster.hedging.as_mut()?;
+        if self.attempts > 1 || !self.idempotent {
+            return None;
+        }
+        hedging.on_call();
+        let several = cluster.targets.list.len() > 1;
+        if !several || !matches!(cluster.targets.picker, Picker::Balance(_)) {
+            return None;
+        }
+        let from = now.after(hedging.delay(now)?);
+        (from.after(SHORTEST_ATTEMPT) < self.deadline).then_some(from)
+    }
+
+    /// An attempt runs: what is to be done next.
+    pub(super) fn go_on(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        cluster: &mut Cluster,
+        run: Run,
+        wakes: &mut Wakes,
+    ) -> Action {
+        self.state = State::Running(run);
+        if now >= run.deadline {
+            return Action::Cancel(run.slot);
+        }
+        match run.beside {
+            Beside::Nothing => Action::WaitUntil(run.deadline),
+            Beside::From(from) if now < from => Action::WaitUntil(from.min(run.deadline)),
+            Beside::From(_) => self.hedge(now, policy, cluster, run, wakes),
+            Beside::Hedge { deadline, .. } if now >= deadline => Action::Cancel(Slot::Hedge),
+            Beside::Hedge { deadline, .. } => Action::WaitUntil(deadline.min(run.deadline)),
+        }
+    }
+
+    /// Begins the hedge, if everything allows it. It is not thought of again.
+    fn hedge(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        cluster: &mut Cluster,
+        run: Run,
+        wakes: &mut Wakes,
+    ) -> Action {
+        let alone = Run { beside: Beside::Nothing, ..run };
+        self.state = State::Running(alone);
+        let first = &cluster.attempts[run.id];
+        let (after, endpoint) = (now.since(first.started), first.charged.endpoint);
+        let safe =
+            !first.flags.unsafe_sent && first.unsafe_open == 0 && !first.flags.retry_requested;
+        let paid =
+            cluster.tokens.has_one() && cluster.hedging.as_ref().is_some_and(|h| h.has_one());
+        if !safe || !paid || self.attempts > policy.retry_attempts {
+            return Action::WaitUntil(run.deadline);
+        }
+        let deadline = now.after(policy.attempt_timeout).min(self.deadline);
+        let (tried, proposal) = ([endpoint], Proposal::Unasked);
+        let ask = Ask { call: self.call, tried: &tried, deadline, proposal: &proposal };
+        let Some(grant) = cluster.admit_beside(now, policy, &ask, wakes) else {
+            return Action::WaitUntil(run.deadline);
+        };
+        let taken = cluster.tokens.try_take();
+        let taken = cluster.hedging.as_mut().is_some_and(|hedging| hedging.try_take()) && taken;
+        debug_assert!(taken, "both were there");
+        self.attempts += 1;
+        self.token_spent = true;
+        cluster.totals.hedges += 1;
+        cluster.events.push(now, self.call, || What::Hedged { after });
+        let number = self.attempts;
+        let id = cluster.begin_attempt(now, Attempt::new(now, self.call, number, deadline, grant));
+        cluster.rivals.push((run.id, id));
+        self.state = State::Running(Run { beside: Beside::Hedge { id, deadline }, ..run });
+        let look_at = deadline.min(run.deadline);
+        Action::Attempt { id, number, slot: Slot::Hedge, deadline, look_at }
+    }
+
+    /// Which attempt runs in this place, and the one beside it.
+    pub(super) fn running(&self, slot: Slot) -> Option<(Run, Option<Run>)> {
+        let State::Running(run) = self.state else {
+            return None;
+        };
+        let alone = Run { beside: Beside::Nothing, ..run };
+        let hedge = match run.beside {
+            Beside::Nothing | Beside::From(_) => None,
+            Beside::Hedge { id, deadline } => {
+                Some(Run { id, number: run.number + 1, slot: Slot::Hedge, deadline, ..alone })
+            }
+        };
+        match hedge {
+            Some(hedge) if slot == hedge.slot => Some((hedge, Some(alone))),
+            hedge => (slot == run.slot).then_some((alone, hedge)),
+        }
+    }
+}
+
+/// Whether a result ends the call although another attempt is under way: it is good, or another one
+/// would not be better.
+pub(super) fn is_final(class: Class) -> bool {
+    matches!(class, Class::Success | Class::CallerFault | Class::Failure | Class::Ignored)
+}
+
+impl Cluster {
+    /// Keeps the record of an attempt that begins.
+    pub(super) fn begin_attempt(&mut self, now: Instant, attempt: Attempt) -> AttemptId {
+        let (call, number, endpoint) = (attempt.call, attempt.number, attempt.charged.endpoint);
+        let id = self.attempts.insert(attempt);
+        self.running += 1;
+        self.events.push(now, call, || What::AttemptStarted {
+            attempt: number,
+            netloc: self.table[endpoint].netloc.clone(),
+            open: self.running,
+        });
+        id
+    }
+
+    /// The attempt sends what must not happen twice: the one beside it may send nothing more.
+    pub(in crate::cluster) fn outdo_rival(&mut self, id: AttemptId) {
+        for &(first, hedge) in &self.rivals {
+            let other = match id {
+                _ if id == first => hedge,
+                _ if id == hedge => first,
+                _ => continue,
+            };
+            if let Some(other) = self.attempts.get_mut(other) {
+                other.flags.outdone = true;
+            }
+        }
+    }
+}
