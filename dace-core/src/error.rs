@@ -281,6 +281,8 @@ pub enum WaitCause {
     Pause,
     /// The circuits: none lets anybody try before that.
     Circuit,
+    /// The rate limit: there is no token before that.
+    RateLimit,
 }
 
 impl WaitCause {
@@ -290,6 +292,7 @@ impl WaitCause {
             Self::Backoff => "backoff",
             Self::Pause => "pause",
             Self::Circuit => "circuit",
+            Self::RateLimit => "rate_limit",
         }
     }
 }
@@ -300,6 +303,7 @@ impl fmt::Display for WaitCause {
             Self::Backoff => "back-off",
             Self::Pause => "a pause that the server asked for",
             Self::Circuit => "a circuit to let somebody try",
+            Self::RateLimit => "a token of the rate limit",
         })
     }
 }

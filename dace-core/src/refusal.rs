@@ -21,10 +21,17 @@ pub enum Reason {
     CircuitOpen,
     /// The server asked for a pause.
     Paused,
-    /// `max_open_per_netloc` operations are open, and the queue has no room.
+    /// `max_open_per_netloc` operations are open, or what the adaptive limit allows, and the queue has
+    /// no room.
     Full,
     /// There is no endpoint.
     NoEndpoint,
+    /// The rate limit has no token, and the queue no room, or the token comes too late.
+    RateLimit,
+    /// The throttle: the server accepts too few.
+    Throttle,
+    /// A limit that is shared between dependencies.
+    SharedLimit,
 }
 
 impl Reason {
@@ -35,6 +42,9 @@ impl Reason {
             Self::Paused => "paused",
             Self::Full => "full",
             Self::NoEndpoint => "no_endpoint",
+            Self::RateLimit => "rate_limit",
+            Self::Throttle => "throttle",
+            Self::SharedLimit => "shared_limit",
         }
     }
 }
@@ -59,7 +69,11 @@ impl Refusal {
         let Self { reason, netloc, retry_after } = self;
         match reason {
             Reason::CircuitOpen => Error::CircuitOpen { netloc, retry_after, source },
-            Reason::Paused | Reason::Full => Error::RateLimited { netloc, retry_after, source },
+            Reason::Paused
+            | Reason::Full
+            | Reason::RateLimit
+            | Reason::Throttle
+            | Reason::SharedLimit => Error::RateLimited { netloc, retry_after, source },
             Reason::NoEndpoint => Error::NoEndpoint { source },
         }
     }
@@ -72,6 +86,9 @@ impl fmt::Display for Refusal {
             Reason::Paused => write!(f, "{} asked for a pause", self.netloc),
             Reason::Full => write!(f, "{} has no free place", self.netloc),
             Reason::NoEndpoint => f.write_str("no endpoint to call"),
+            Reason::RateLimit => write!(f, "the rate limit of {} is used up", self.netloc),
+            Reason::Throttle => write!(f, "{} accepts too few requests", self.netloc),
+            Reason::SharedLimit => write!(f, "a limit that {} shares is used up", self.netloc),
         }
     }
 }

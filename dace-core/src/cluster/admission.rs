@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use super::Cluster;
 use super::endpoint::EndpointId;
@@ -69,6 +70,10 @@ pub(super) enum Shut {
     Full,
     Paused(Instant),
     Circuit(Again),
+    /// There is a token at this instant.
+    Rate(Instant),
+    /// The throttle's dice fell against it.
+    Throttled,
 }
 
 impl Cluster {
@@ -86,7 +91,7 @@ impl Cluster {
             }
             Picker::Custom => match ask.proposal {
                 Proposal::Target(target) => {
-                    let id = self.table.intern(now, target.netloc());
+                    let id = self.table.intern(now, policy, target.netloc());
                     self.admit_at(now, policy, ask, id, Some(target.scheme()), wakes)
                 }
                 Proposal::Unasked | Proposal::Nobody | Proposal::Wrong(_) => {
@@ -111,9 +116,12 @@ impl Cluster {
         if let Err(shut) = look(now, policy, &self.table, id, false) {
             let refusal = refusal(now, endpoint.netloc.clone(), shut);
             return match shut {
-                Shut::Full => Admit::Full(Want::Permit(id), refusal),
-                Shut::Paused(_) | Shut::Circuit(_) => Admit::Refused(refusal),
+                Shut::Full | Shut::Rate(_) => Admit::Full(Want::Permit(id), refusal),
+                Shut::Paused(_) | Shut::Circuit(_) | Shut::Throttled => Admit::Refused(refusal),
             };
+        }
+        if self.sheds(now, policy, id, false) {
+            return self.refuse_throttled(now, id);
         }
         match self.take(now, policy, ask, id, wakes) {
             Ok(pass) => Admit::Go(Grant { endpoint: id, pass, picked }),
@@ -136,7 +144,7 @@ impl Cluster {
         match self.table[id].circuit.try_admit(now, &policy.circuit, ask.deadline) {
             Ok(Admission { pass, transition }) => {
                 self.note_transition(now, ask.call, id, transition, wakes);
-                self.hold(now, id);
+                self.hold(now, policy, id);
                 Ok(pass)
             }
             Err(Refused { again, transition }) => {
@@ -146,11 +154,12 @@ impl Cluster {
         }
     }
 
-    fn hold(&mut self, now: Instant, id: EndpointId) {
+    fn hold(&mut self, now: Instant, policy: &Policy, id: EndpointId) {
         let endpoint = &mut self.table[id];
         endpoint.load.on_start(now, endpoint.open);
         endpoint.open += 1;
         endpoint.holders += 1;
+        endpoint.note_start(now, policy);
     }
 
     fn admit_balanced(
@@ -160,24 +169,36 @@ impl Cluster {
         ask: &Ask<'_>,
         wakes: &mut Wakes,
     ) -> Admit {
-        // Each round but the last ends because a circuit that looked willing was not: its probe's
-        // lease had run out. That happens at most once an endpoint.
-        for _ in 0..=self.targets.list.len() {
+        // Each round but the last ends because an endpoint that looked willing was not: its probe's
+        // lease had run out, or it is throttled. Each happens at most once an endpoint.
+        let mut shed = Vec::new();
+        for _ in 0..=2 * self.targets.list.len() {
             let picked = match self.probe_due(now, policy, ask) {
                 Some(index) => Some(index),
-                None => self.pick(now, policy, ask),
+                None => self.pick(now, policy, ask, &shed),
             };
             let Some(index) = picked else { break };
             let Listed { endpoint, scheme } = self.targets.list[index];
+            if self.sheds(now, policy, endpoint, false) {
+                shed.push(endpoint);
+                continue;
+            }
             if let Ok(pass) = self.take(now, policy, ask, endpoint, wakes) {
                 let picked = Some(scheme);
                 return Admit::Go(Grant { endpoint, pass, picked });
             }
         }
-        if let Some(grant) = self.admit_in_panic(now, policy, ask) {
+        if let Some(grant) = self.admit_in_panic(now, policy, ask, &mut shed) {
             return Admit::Go(grant);
         }
-        self.refuse_balanced(now, policy)
+        match shed.first() {
+            Some(&id) => self.refuse_throttled(now, id),
+            None => self.refuse_balanced(now, policy),
+        }
+    }
+
+    fn refuse_throttled(&self, now: Instant, id: EndpointId) -> Admit {
+        Admit::Refused(refusal(now, self.table[id].netloc.clone(), Shut::Throttled))
     }
 
     /// An endpoint whose circuit waits for a probe goes first: else, being the most expensive one,
@@ -196,21 +217,28 @@ impl Cluster {
                 Ok(()) if !ask.tried.contains(&listed.endpoint) => return Some(index),
                 Ok(()) | Err(Shut::Full) => due = now,
                 Err(Shut::Paused(until) | Shut::Circuit(Again::At(until))) => due = due.min(until),
-                Err(Shut::Circuit(Again::WhenFreed | Again::Never)) => {}
+                Err(Shut::Rate(at)) => due = due.min(at),
+                Err(Shut::Circuit(Again::WhenFreed | Again::Never) | Shut::Throttled) => {}
             }
         }
         self.targets.probe_due = due;
         None
     }
 
-    /// Asks the balancer: among those not tried, then among all.
-    fn pick(&mut self, now: Instant, policy: &Policy, ask: &Ask<'_>) -> Option<usize> {
+    /// Asks the balancer: among those not tried, then among all but those that shed the call.
+    fn pick(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        ask: &Ask<'_>,
+        shed: &[EndpointId],
+    ) -> Option<usize> {
         let Self { targets, table, rng, .. } = self;
         let Picker::Balance(balance) = &mut targets.picker else {
             return None;
         };
         let mut view =
-            View { now, policy, table, list: &targets.list, without: ask.tried, force: false };
+            View { now, policy, table, list: &targets.list, without: ask.tried, shed, force: false };
         let panic = targets.suspects * 2 > targets.list.len() && is_panic(&view);
         if panic != targets.panic {
             targets.panic = panic;
@@ -229,7 +257,13 @@ impl Cluster {
 
     /// When fewer than half of several endpoints have a circuit that lets calls through, the circuits
     /// are ignored: the few could not carry the load of all. Pauses, limits and manual modes bind.
-    fn admit_in_panic(&mut self, now: Instant, policy: &Policy, ask: &Ask<'_>) -> Option<Grant> {
+    fn admit_in_panic(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        ask: &Ask<'_>,
+        shed: &mut Vec<EndpointId>,
+    ) -> Option<Grant> {
         if !self.targets.panic {
             return None;
         }
@@ -237,16 +271,20 @@ impl Cluster {
         let Picker::Balance(balance) = &mut targets.picker else {
             return None;
         };
-        let mut view =
-            View { now, policy, table, list: &targets.list, without: ask.tried, force: true };
+        let (list, without) = (&targets.list, ask.tried);
+        let mut view = View { now, policy, table, list, without, shed, force: true };
         let mut picked = balance.pick(now, rng, &view);
         if picked.is_none() {
             view.without = &[];
             picked = balance.pick(now, rng, &view);
         }
         let Listed { endpoint, scheme } = self.targets.list[picked?];
+        if self.sheds(now, policy, endpoint, true) {
+            shed.push(endpoint);
+            return None;
+        }
         let pass = self.table[endpoint].circuit.bypass();
-        self.hold(now, endpoint);
+        self.hold(now, policy, endpoint);
         Some(Grant { endpoint, pass, picked: Some(scheme) })
     }
 
@@ -257,18 +295,20 @@ impl Cluster {
             let shut = look(now, policy, &self.table, listed.endpoint, self.targets.panic).err()?;
             Some((listed.endpoint, shut))
         };
+        let waits = policy.queue > 0;
         let first = self.targets.list.iter().filter_map(shut).min_by_key(|&(_, shut)| match shut {
-            Shut::Full => Instant::EPOCH,
-            Shut::Paused(until) | Shut::Circuit(Again::At(until)) => until,
-            Shut::Circuit(Again::WhenFreed | Again::Never) => Instant::NEVER,
+            Shut::Full => (0, Instant::EPOCH),
+            Shut::Rate(at) => (if waits { 1 } else { 2 }, at),
+            Shut::Paused(until) | Shut::Circuit(Again::At(until)) => (2, until),
+            Shut::Circuit(Again::WhenFreed | Again::Never) | Shut::Throttled => (2, Instant::NEVER),
         });
         let Some((id, shut)) = first else {
             return Admit::Refused(self.no_endpoint());
         };
         let refusal = refusal(now, self.table[id].netloc.clone(), shut);
         match shut {
-            Shut::Full => Admit::Full(Want::Any, refusal),
-            Shut::Paused(_) | Shut::Circuit(_) => Admit::Refused(refusal),
+            Shut::Full | Shut::Rate(_) => Admit::Full(Want::Any, refusal),
+            Shut::Paused(_) | Shut::Circuit(_) | Shut::Throttled => Admit::Refused(refusal),
         }
     }
 
@@ -304,7 +344,7 @@ impl Cluster {
                 .map(|listed| outlook_of(look(now, policy, &self.table, listed.endpoint, false)))
                 .min_by_key(|outlook| match *outlook {
                     Outlook::Open => Instant::EPOCH,
-                    Outlook::Circuit(at) | Outlook::Pause(at) => at,
+                    Outlook::Circuit(at) | Outlook::Pause(at) | Outlook::Rate(at) => at,
                     Outlook::Nobody => Instant::NEVER,
                 })
                 .unwrap_or(Outlook::Nobody),
@@ -317,7 +357,8 @@ fn outlook_of(look: Result<(), Shut>) -> Outlook {
         Ok(()) | Err(Shut::Full) => Outlook::Open,
         Err(Shut::Paused(until)) => Outlook::Pause(until),
         Err(Shut::Circuit(Again::At(until))) => Outlook::Circuit(until),
-        Err(Shut::Circuit(Again::WhenFreed | Again::Never)) => Outlook::Nobody,
+        Err(Shut::Rate(at)) => Outlook::Rate(at),
+        Err(Shut::Circuit(Again::WhenFreed | Again::Never) | Shut::Throttled) => Outlook::Nobody,
     }
 }
 
@@ -340,16 +381,18 @@ pub(super) fn look(
     if endpoint.is_paused(now) {
         return Err(Shut::Paused(endpoint.paused_until));
     }
-    if endpoint.is_full(policy.max_open_per_netloc) {
+    if endpoint.is_full(policy) {
         return Err(Shut::Full);
     }
-    Ok(())
+    endpoint.lacks_token(now, policy).map_or(Ok(()), |at| Err(Shut::Rate(at)))
 }
 
 fn refusal(now: Instant, netloc: crate::Netloc, shut: Shut) -> Refusal {
     let (reason, again) = match shut {
         Shut::Full => (Reason::Full, None),
         Shut::Paused(until) => (Reason::Paused, Some(until)),
+        Shut::Rate(at) => (Reason::RateLimit, Some(at)),
+        Shut::Throttled => (Reason::Throttle, None),
         Shut::Circuit(Again::At(until)) => (Reason::CircuitOpen, Some(until)),
         // The probe under way decides; when that will be nobody knows.
         Shut::Circuit(Again::WhenFreed | Again::Never) => (Reason::CircuitOpen, None),
@@ -379,6 +422,8 @@ struct View<'a> {
     table: &'a Table,
     list: &'a [Listed],
     without: &'a [EndpointId],
+    /// Endpoints whose throttles refused the call.
+    shed: &'a [EndpointId],
     /// Whether open circuits are ignored, unless they were opened by hand.
     force: bool,
 }
@@ -391,7 +436,7 @@ impl Field for View<'_> {
     #[inline]
     fn admits(&self, index: usize) -> bool {
         let id = self.list[index].endpoint;
-        if self.without.contains(&id) {
+        if self.without.contains(&id) || self.shed.contains(&id) {
             return false;
         }
         look(self.now, self.policy, self.table, id, self.force).is_ok()

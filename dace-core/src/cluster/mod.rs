@@ -11,6 +11,7 @@ mod call;
 mod endpoint;
 mod events;
 mod exchange;
+mod limits;
 mod places;
 mod settle;
 mod snapshot;

@@ -74,7 +74,11 @@ impl Totals {
     pub(super) fn count_refusal(&mut self, reason: Reason) {
         match reason {
             Reason::CircuitOpen => self.circuit_open += 1,
-            Reason::Full | Reason::Paused => self.rate_limited += 1,
+            Reason::Full
+            | Reason::Paused
+            | Reason::RateLimit
+            | Reason::Throttle
+            | Reason::SharedLimit => self.rate_limited += 1,
             Reason::NoEndpoint => {}
         }
     }

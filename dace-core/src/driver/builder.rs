@@ -1,6 +1,7 @@
 //! The builder: every setting, checked in one place.
 
 mod http;
+mod limits;
 
 use core::fmt;
 use core::time::Duration;
@@ -19,9 +20,10 @@ use crate::dependency_id;
 use crate::http::Connect;
 use crate::machine::circuit::CircuitRules;
 use crate::policy::Policy;
+use crate::shared_limit::Shares;
 use crate::{
-    Backoff, Breaker, Budget, ConfigError, HttpBackend, Lock, Observer, Runtime, Target,
-    TargetError,
+    Backoff, Breaker, Budget, ConfigError, HttpBackend, Lock, Observer, Runtime, SharedLimit,
+    Target, TargetError,
 };
 
 /// Makes a [`Dependency`]. Every setting has a default that is safe in production; all are checked in
@@ -53,6 +55,7 @@ pub struct DependencyBuilder<R: Runtime, B: HttpBackend> {
     targets: Option<Result<Vec<Target>, ConfigError>>,
     load_balancer: Option<LoadBalancer>,
     observers: Result<Vec<Box<dyn Observer>>, ConfigError>,
+    limits: limits::Settings,
     http: http::Settings<B::Tls>,
     runtime: core::marker::PhantomData<fn() -> R>,
 }
@@ -83,6 +86,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
             targets: None,
             load_balancer: None,
             observers: Ok(Vec::new()),
+            limits: limits::Settings::default(),
             http: http::Settings::new(),
             runtime: core::marker::PhantomData,
         }
@@ -339,6 +343,8 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
             idempotent: self.idempotent,
             max_open_per_netloc: self.max_open_per_netloc,
             queue: self.queue,
+            limits: self.limits.rules()?,
+            shares: !self.limits.shared.is_empty(),
             expected_in: self.expected_in.unwrap_or(Duration::MAX),
             hang_after: self.hang_after,
             connect_timeout: self.connect_timeout,
@@ -354,7 +360,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
             observed: !observers.is_empty(),
             errors_read: observers.iter().any(|observer| observer.wants_errors()),
         };
-        Ok(Prepared { policy, selection, balancer, observers })
+        Ok(Prepared { policy, selection, balancer, observers, shared: self.limits.shared })
     }
 }
 
@@ -364,15 +370,17 @@ struct Prepared {
     selection: Selection,
     balancer: Option<Arc<dyn balancer::Balancer>>,
     observers: Vec<Box<dyn Observer>>,
+    shared: Vec<SharedLimit>,
 }
 
 impl Prepared {
     fn assemble<R: Runtime, B: HttpBackend>(self, runtime: R, backend: B) -> Dependency<R, B> {
-        let Self { policy, selection, balancer, observers } = self;
+        let Self { policy, selection, balancer, observers, shared } = self;
         let targets = R::Lock::new(Arc::new(selection.targets().to_vec()));
         let cluster = Cluster::new(runtime.now(), &policy, selection, runtime.seed());
         let cluster = R::Lock::new(cluster);
-        let shared = Shared { runtime, backend, policy, cluster, balancer, targets, observers };
+        let shares = Shares::new(runtime.now(), shared);
+        let shared = Shared { runtime, backend, policy, cluster, balancer, targets, shares, observers };
         let shared = Arc::new(shared);
         #[cfg(feature = "std")]
         super::registry::enlist(&shared);

@@ -81,7 +81,9 @@ impl<R: Runtime, B> Dependency<R, B> {
     /// What the dependency looks like now.
     pub fn snapshot(&self) -> Snapshot {
         let now = self.shared.runtime.now();
-        self.shared.section(|_, cluster, _| cluster.snapshot(now))
+        let mut snapshot = self.shared.section(|policy, cluster, _| cluster.snapshot(now, policy));
+        snapshot.shared_limits = self.shared.shares.snapshot(now);
+        snapshot
     }
 
     /// The circuit of a netloc (`host:port`, or the dependency's own id), for control by hand.

@@ -1,17 +1,24 @@
 //! The settings of a dependency, parsed and resolved: what the machines read.
 
+mod adaptive_limit;
 mod backoff;
 mod breaker;
 mod budget;
 mod client;
+mod rate_limit;
+mod throttle;
 
+pub use adaptive_limit::AdaptiveLimit;
 pub use backoff::Backoff;
 pub use breaker::Breaker;
 pub use budget::Budget;
 pub(crate) use client::ClientRules;
+pub use rate_limit::RateLimit;
+pub use throttle::Throttle;
 
 use core::time::Duration;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::machine::circuit::CircuitRules;
@@ -27,6 +34,9 @@ pub(crate) struct Policy {
     pub(crate) idempotent: bool,
     pub(crate) max_open_per_netloc: u32,
     pub(crate) queue: usize,
+    pub(crate) limits: Option<Box<LimitRules>>,
+    /// Whether a limit is shared with other dependencies.
+    pub(crate) shares: bool,
     pub(crate) expected_in: Duration,
     pub(crate) hang_after: Option<Duration>,
     pub(crate) connect_timeout: Duration,
@@ -43,6 +53,14 @@ pub(crate) struct Policy {
     pub(crate) observed: bool,
     /// Whether anybody reads the texts of errors.
     pub(crate) errors_read: bool,
+}
+
+/// The limits beside `max_open_per_netloc`, at least one of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LimitRules {
+    pub(crate) rate: Option<RateLimit>,
+    pub(crate) adaptive: Option<AdaptiveLimit>,
+    pub(crate) throttle: Option<Throttle>,
 }
 
 impl Policy {

@@ -25,6 +25,8 @@ fn policy() -> Policy {
         idempotent: true,
         max_open_per_netloc: 10,
         queue: 0,
+        limits: None,
+        shares: false,
         expected_in: Duration::MAX,
         hang_after: None,
         connect_timeout: secs(1),
