@@ -132,7 +132,9 @@ impl SharedLimit {
         match rate {
             Some(rate) => rate.validate(),
             None if *max_open < u32::MAX => Ok(()),
-            None => Err(ConfigError::new("shared_limit", "limits nothing: set `rate` or `max_open`")),
+            None => {
+                Err(ConfigError::new("shared_limit", "limits nothing: set `rate` or `max_open`"))
+            }
         }
     }
 

@@ -124,6 +124,54 @@ const TABLE: &[(&str, &str)] = &[
     ("DependencyBuilder::resolve", "sockets::given_addresses_reach_the_backend"),
     ("DependencyBuilder::head_limit", "sockets::a_head_limit_binds_or_is_refused"),
     (
+        "DependencyBuilder::rate_limit",
+        "rate_limit::so_many_begin_in_a_second_and_the_rest_is_told_exactly_when",
+    ),
+    (
+        "DependencyBuilder::adaptive_limit",
+        "adaptive_limit::it_finds_a_servers_capacity_in_ten_seconds_and_follows_when_it_halves",
+    ),
+    (
+        "DependencyBuilder::throttle",
+        "throttle::a_server_that_was_never_well_gets_less_than_a_tenth_from_the_start",
+    ),
+    (
+        "DependencyBuilder::shared_limit",
+        "shared_limit::two_dependencies_have_so_many_open_together_and_no_more",
+    ),
+    ("RateLimit::burst", "rate_limit::so_many_begin_in_a_second_and_the_rest_is_told_exactly_when"),
+    (
+        "AdaptiveLimit::floor",
+        "gradient::floor_ceiling_start_smoothing_and_tolerance_are_what_they_are_set_to",
+    ),
+    (
+        "AdaptiveLimit::ceiling",
+        "gradient::floor_ceiling_start_smoothing_and_tolerance_are_what_they_are_set_to",
+    ),
+    (
+        "AdaptiveLimit::start",
+        "gradient::floor_ceiling_start_smoothing_and_tolerance_are_what_they_are_set_to",
+    ),
+    (
+        "AdaptiveLimit::smoothing",
+        "gradient::floor_ceiling_start_smoothing_and_tolerance_are_what_they_are_set_to",
+    ),
+    (
+        "AdaptiveLimit::tolerance",
+        "gradient::floor_ceiling_start_smoothing_and_tolerance_are_what_they_are_set_to",
+    ),
+    ("Throttle::multiplier", "throttle::multiplier_allowance_and_window_are_what_they_are_set_to"),
+    ("Throttle::allowance", "throttle::multiplier_allowance_and_window_are_what_they_are_set_to"),
+    ("Throttle::window", "throttle::multiplier_allowance_and_window_are_what_they_are_set_to"),
+    (
+        "SharedLimit::rate",
+        "shared_limit::a_refusal_of_a_rate_says_exactly_when_and_what_was_not_sent_costs_nothing",
+    ),
+    (
+        "SharedLimit::max_open",
+        "shared_limit::two_dependencies_have_so_many_open_together_and_no_more",
+    ),
+    (
         "Breaker::consecutive_failures",
         "settings::a_circuit_stays_open_as_long_as_it_is_told_and_longer_each_time",
     ),
@@ -205,6 +253,11 @@ const TABLE: &[(&str, &str)] = &[
 const SOURCES: &[(&str, &str)] = &[
     ("DependencyBuilder", include_str!("../../dace-core/src/driver/builder.rs")),
     ("DependencyBuilder", include_str!("../../dace-core/src/driver/builder/http.rs")),
+    ("DependencyBuilder", include_str!("../../dace-core/src/driver/builder/limits.rs")),
+    ("RateLimit", include_str!("../../dace-core/src/policy/rate_limit.rs")),
+    ("AdaptiveLimit", include_str!("../../dace-core/src/policy/adaptive_limit.rs")),
+    ("Throttle", include_str!("../../dace-core/src/policy/throttle.rs")),
+    ("SharedLimit", include_str!("../../dace-core/src/shared_limit.rs")),
     ("RequestBuilder", include_str!("../../dace-core/src/driver/request.rs")),
     ("Breaker", include_str!("../../dace-core/src/policy/breaker.rs")),
     ("Backoff", include_str!("../../dace-core/src/policy/backoff.rs")),
@@ -228,6 +281,11 @@ const TESTS: &[(&str, &str)] = &[
     ("retry", include_str!("retry.rs")),
     ("settings", include_str!("settings.rs")),
     ("sockets", include_str!("../sockets/requests.rs")),
+    ("rate_limit", include_str!("../policies/rate_limit.rs")),
+    ("adaptive_limit", include_str!("../policies/adaptive_limit.rs")),
+    ("throttle", include_str!("../policies/throttle.rs")),
+    ("shared_limit", include_str!("../policies/shared_limit.rs")),
+    ("gradient", include_str!("../../dace-core/src/machine/gradient/tests.rs")),
 ];
 
 /// Public methods that take the value and give it back changed.
@@ -257,7 +315,7 @@ fn every_setter_has_a_test_that_fails_when_it_is_ignored() {
     let mut page = String::from(
         "# Settings, and the tests that fail when they are ignored\n\n\
          Written by `DACE_BLESS=1 cargo test --test behaviour settings`.\n\n\
-         | setting | test in `tests/behaviour`, or in `tests/sockets` |\n|---|---|\n",
+         | setting | test in `tests/behaviour`, `tests/sockets`, `tests/policies`, or of a machine |\n|---|---|\n",
     );
     for (setter, test) in TABLE {
         assert!(setters().iter().any(|known| known == setter), "{setter} is no setter");

@@ -112,8 +112,9 @@ impl Cluster {
         picked: Option<Scheme>,
         wakes: &mut Wakes,
     ) -> Admit {
-        let endpoint = &self.table[id];
         if let Err(shut) = look(now, policy, &self.table, id, false) {
+            let endpoint = &mut self.table[id];
+            endpoint.note_wait(now, policy);
             let refusal = refusal(now, endpoint.netloc.clone(), shut);
             return match shut {
                 Shut::Full | Shut::Rate(_) => Admit::Full(Want::Permit(id), refusal),
@@ -237,8 +238,15 @@ impl Cluster {
         let Picker::Balance(balance) = &mut targets.picker else {
             return None;
         };
-        let mut view =
-            View { now, policy, table, list: &targets.list, without: ask.tried, shed, force: false };
+        let mut view = View {
+            now,
+            policy,
+            table,
+            list: &targets.list,
+            without: ask.tried,
+            shed,
+            force: false,
+        };
         let panic = targets.suspects * 2 > targets.list.len() && is_panic(&view);
         if panic != targets.panic {
             targets.panic = panic;
@@ -291,6 +299,9 @@ impl Cluster {
     /// Nobody lets the call in: it may wait for the full ones, else the one that opens first tells
     /// when.
     fn refuse_balanced(&mut self, now: Instant, policy: &Policy) -> Admit {
+        for listed in &self.targets.list {
+            self.table[listed.endpoint].note_wait(now, policy);
+        }
         let shut = |listed: &Listed| {
             let shut = look(now, policy, &self.table, listed.endpoint, self.targets.panic).err()?;
             Some((listed.endpoint, shut))

@@ -130,6 +130,15 @@ impl Endpoint {
         Some(self.limits.as_deref().map_or(0, share))
     }
 
+    /// Somebody is told when there is a token.
+    pub(super) fn note_wait(&mut self, now: Instant, policy: &Policy) {
+        if let (Some(rules), Some(limits)) = (&policy.limits, &mut self.limits) {
+            if let Some(rate) = &rules.rate {
+                limits.rate.on_look(now, rate);
+            }
+        }
+    }
+
     fn rate(&self) -> Gcra {
         self.limits.as_ref().map_or_else(Gcra::new, |limits| limits.rate)
     }
@@ -190,7 +199,8 @@ impl Cluster {
         id: EndpointId,
         force: bool,
     ) -> bool {
-        let Some(throttle) = policy.limits.as_ref().and_then(|rules| rules.throttle.as_ref()) else {
+        let Some(throttle) = policy.limits.as_ref().and_then(|rules| rules.throttle.as_ref())
+        else {
             return false;
         };
         let endpoint = &mut self.table[id];

@@ -380,7 +380,8 @@ impl Prepared {
         let cluster = Cluster::new(runtime.now(), &policy, selection, runtime.seed());
         let cluster = R::Lock::new(cluster);
         let shares = Shares::new(runtime.now(), shared);
-        let shared = Shared { runtime, backend, policy, cluster, balancer, targets, shares, observers };
+        let shared =
+            Shared { runtime, backend, policy, cluster, balancer, targets, shares, observers };
         let shared = Arc::new(shared);
         #[cfg(feature = "std")]
         super::registry::enlist(&shared);

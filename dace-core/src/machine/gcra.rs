@@ -27,12 +27,19 @@ impl Gcra {
     /// # Errors
     /// When there will be one. Nothing was taken.
     pub fn try_take(&mut self, now: Instant, rate: &RateLimit) -> Result<(), Instant> {
+        self.on_look(now, rate);
         let at = self.next(now, rate, 0);
         if at > now {
             return Err(at);
         }
-        self.due = self.bounded(now, rate) + u128::from(rate.interval());
+        self.due += u128::from(rate.interval());
         Ok(())
+    }
+
+    /// Somebody looks, and may wait for what [`next`](Self::next) says: if the clock went back, the bucket
+    /// is empty from now on, and fills up from there.
+    pub fn on_look(&mut self, now: Instant, rate: &RateLimit) {
+        self.due = self.bounded(now, rate);
     }
 
     /// Gives a token back that was taken.
@@ -52,16 +59,17 @@ impl Gcra {
     pub fn available(&self, now: Instant, rate: &RateLimit) -> u32 {
         let interval = u128::from(rate.interval());
         let full = u128::from(now.as_nanos()) + u128::from(rate.banked()) * interval;
-        let left = (full - self.bounded(now, rate)) / interval;
+        let left = full.saturating_sub(self.bounded(now, rate)) / interval;
         u32::try_from(left).unwrap_or(u32::MAX)
     }
 
-    /// Not before now, and never further ahead than an empty bucket is: what is, is of a clock that went
-    /// back since.
+    /// Not before now, and not much further ahead than an empty bucket is: what is, is of a clock that went
+    /// back since. Less than an interval too far is none: threads read the clock in one order, and come
+    /// here in another.
     fn bounded(&self, now: Instant, rate: &RateLimit) -> u128 {
-        let now = u128::from(now.as_nanos());
-        let empty = now + u128::from(rate.banked()) * u128::from(rate.interval());
-        self.due.clamp(now, empty)
+        let (now, interval) = (u128::from(now.as_nanos()), u128::from(rate.interval()));
+        let empty = now + u128::from(rate.banked()) * interval;
+        if self.due > empty + interval { empty } else { self.due.max(now) }
     }
 }
 

@@ -38,6 +38,9 @@ const DIPS: Duration = Duration::from_secs(10);
 /// Until the next dip while the measure moves.
 const UNSETTLED: Duration = Duration::from_secs(1);
 
+/// What the limit grows by at the least, in thousandths, however small it is.
+const LEAST_GROWTH: u64 = 250;
+
 /// A limit that follows what a server can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gradient {
@@ -149,7 +152,9 @@ impl Gradient {
     /// A dip measured the latency without load. `false` if it is not what was known.
     fn measure(&mut self, measured: u64) -> bool {
         let known = self.unloaded;
-        self.unloaded = known / 2 + measured / 2 + (known & measured & 1);
+        // What is clearly less was under load before; what is more may be what is left of a queue.
+        let clearly_less = measured < known - known / 10;
+        self.unloaded = if clearly_less { measured } else { known / 2 + measured / 2 };
         // A slower server may have room all the same.
         self.searching |= measured > known.saturating_add(known / 10);
         measured.abs_diff(known) <= known / 10
@@ -180,11 +185,10 @@ impl Gradient {
         self.searching &= gradient == 1000 && bad <= 60;
         let target = match used_up {
             true if self.searching => self.limit + self.limit / 2,
-            true => self.limit * factor / 1000 + (self.limit / 16).max(1000),
+            true => self.limit * factor / 1000 + (self.limit / 16).max(LEAST_GROWTH),
             false => self.limit * factor / 1000,
         };
-        let smoothing =
-            if self.searching { 1000 } else { u64::from(rules.smoothing_thousandths) };
+        let smoothing = if self.searching { 1000 } else { u64::from(rules.smoothing_thousandths) };
         let moved = self.limit * (1000 - smoothing) + target * smoothing;
         self.limit = within(rules, moved / 1000);
         if used_up && (now >= self.next_dip || self.limit * 2 < self.dipped_at) {

@@ -6,12 +6,14 @@ use crate::ConfigError;
 /// them. See [`Gradient`](crate::machine::gradient::Gradient), and `docs/policies/adaptive_limit.md`.
 ///
 /// It works beside [`max_open_per_netloc`](crate::DependencyBuilder::max_open_per_netloc): the smaller one
-/// binds, so raise that one as far as you would ever go.
+/// binds, so raise that one, and [`http_pool_size`](crate::DependencyBuilder::http_pool_size), as far as
+/// you would ever go.
 ///
 /// ```
 /// # use dace_core::{AdaptiveLimit, DependencyBuilder, HttpBackend, Runtime};
 /// # fn f<R: Runtime, B: HttpBackend>(builder: DependencyBuilder<R, B>) -> DependencyBuilder<R, B> {
-/// builder.max_open_per_netloc(200).adaptive_limit(AdaptiveLimit::new().floor(4).start(20))
+/// let limit = AdaptiveLimit::new().floor(4).start(20);
+/// builder.max_open_per_netloc(200).http_pool_size(200).adaptive_limit(limit)
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +78,10 @@ impl AdaptiveLimit {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let wrong = |setting, problem| Err(ConfigError::new(setting, problem));
         if self.floor == 0 {
-            return wrong("adaptive_limit.floor", "must be at least 1: with 0 nobody is ever let in");
+            return wrong(
+                "adaptive_limit.floor",
+                "must be at least 1: with 0 nobody is ever let in",
+            );
         }
         if self.ceiling < self.floor {
             return wrong("adaptive_limit.ceiling", "must be at least the floor");

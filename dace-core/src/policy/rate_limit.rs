@@ -44,7 +44,7 @@ impl RateLimit {
 
     /// Attempts that may begin at once after a pause. Default: a tenth of the permits, at least 1.
     #[must_use]
-    pub const fn burst(mut self, attempts: u32) -> Self {
+    pub fn burst(mut self, attempts: u32) -> Self {
         self.burst = attempts;
         self
     }

@@ -58,7 +58,8 @@ impl Throttle {
 
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         if !(1000..=1_000_000).contains(&self.multiplier_thousandths) {
-            let problem = "must be from 1 to 1000: below 1 even a server that accepts all is throttled";
+            let problem =
+                "must be from 1 to 1000: below 1 even a server that accepts all is throttled";
             return Err(ConfigError::new("throttle.multiplier", problem));
         }
         if self.window.is_zero() {
