@@ -2,6 +2,8 @@
 //!
 //! The table is `docs/settings.md`; `DACE_BLESS=1 cargo test --test behaviour settings` writes it anew.
 
+mod limits;
+
 use std::fmt::Write as _;
 use std::future::ready;
 use std::sync::{Arc, Mutex};
@@ -124,54 +126,6 @@ const TABLE: &[(&str, &str)] = &[
     ("DependencyBuilder::resolve", "sockets::given_addresses_reach_the_backend"),
     ("DependencyBuilder::head_limit", "sockets::a_head_limit_binds_or_is_refused"),
     (
-        "DependencyBuilder::rate_limit",
-        "rate_limit::so_many_begin_in_a_second_and_the_rest_is_told_exactly_when",
-    ),
-    (
-        "DependencyBuilder::adaptive_limit",
-        "adaptive_limit::it_finds_a_servers_capacity_in_ten_seconds_and_follows_when_it_halves",
-    ),
-    (
-        "DependencyBuilder::throttle",
-        "throttle::a_server_that_was_never_well_gets_less_than_a_tenth_from_the_start",
-    ),
-    (
-        "DependencyBuilder::shared_limit",
-        "shared_limit::two_dependencies_have_so_many_open_together_and_no_more",
-    ),
-    ("RateLimit::burst", "rate_limit::so_many_begin_in_a_second_and_the_rest_is_told_exactly_when"),
-    (
-        "AdaptiveLimit::floor",
-        "gradient::floor_ceiling_start_smoothing_and_tolerance_are_what_they_are_set_to",
-    ),
-    (
-        "AdaptiveLimit::ceiling",
-        "gradient::floor_ceiling_start_smoothing_and_tolerance_are_what_they_are_set_to",
-    ),
-    (
-        "AdaptiveLimit::start",
-        "gradient::floor_ceiling_start_smoothing_and_tolerance_are_what_they_are_set_to",
-    ),
-    (
-        "AdaptiveLimit::smoothing",
-        "gradient::floor_ceiling_start_smoothing_and_tolerance_are_what_they_are_set_to",
-    ),
-    (
-        "AdaptiveLimit::tolerance",
-        "gradient::floor_ceiling_start_smoothing_and_tolerance_are_what_they_are_set_to",
-    ),
-    ("Throttle::multiplier", "throttle::multiplier_allowance_and_window_are_what_they_are_set_to"),
-    ("Throttle::allowance", "throttle::multiplier_allowance_and_window_are_what_they_are_set_to"),
-    ("Throttle::window", "throttle::multiplier_allowance_and_window_are_what_they_are_set_to"),
-    (
-        "SharedLimit::rate",
-        "shared_limit::a_refusal_of_a_rate_says_exactly_when_and_what_was_not_sent_costs_nothing",
-    ),
-    (
-        "SharedLimit::max_open",
-        "shared_limit::two_dependencies_have_so_many_open_together_and_no_more",
-    ),
-    (
         "Breaker::consecutive_failures",
         "settings::a_circuit_stays_open_as_long_as_it_is_told_and_longer_each_time",
     ),
@@ -288,6 +242,10 @@ const TESTS: &[(&str, &str)] = &[
     ("gradient", include_str!("../../dace-core/src/machine/gradient/tests.rs")),
 ];
 
+fn table() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    TABLE.iter().chain(limits::TABLE)
+}
+
 /// Public methods that take the value and give it back changed.
 fn setters() -> Vec<String> {
     let mut setters = Vec::new();
@@ -310,14 +268,14 @@ fn setters() -> Vec<String> {
 #[test]
 fn every_setter_has_a_test_that_fails_when_it_is_ignored() {
     for setter in setters() {
-        assert!(TABLE.iter().any(|(known, _)| *known == setter), "{setter} has no test");
+        assert!(table().any(|(known, _)| *known == setter), "{setter} has no test");
     }
     let mut page = String::from(
         "# Settings, and the tests that fail when they are ignored\n\n\
          Written by `DACE_BLESS=1 cargo test --test behaviour settings`.\n\n\
          | setting | test in `tests/behaviour`, `tests/sockets`, `tests/policies`, or of a machine |\n|---|---|\n",
     );
-    for (setter, test) in TABLE {
+    for (setter, test) in table() {
         assert!(setters().iter().any(|known| known == setter), "{setter} is no setter");
         let (module, name) = test.split_once("::").unwrap();
         let source = TESTS.iter().find(|(known, _)| *known == module).map(|(_, source)| source);

@@ -12,6 +12,7 @@ mod endpoint;
 mod events;
 mod exchange;
 mod limits;
+mod outlook;
 mod places;
 mod settle;
 mod snapshot;
