@@ -283,6 +283,8 @@ pub enum WaitCause {
     Circuit,
     /// An attempt that takes longer than usual: this one is its hedge.
     Hedge,
+    /// The rate limit: there is no token before that.
+    RateLimit,
 }
 
 impl WaitCause {
@@ -293,6 +295,7 @@ impl WaitCause {
             Self::Pause => "pause",
             Self::Circuit => "circuit",
             Self::Hedge => "hedge",
+            Self::RateLimit => "rate_limit",
         }
     }
 }
@@ -304,6 +307,7 @@ impl fmt::Display for WaitCause {
             Self::Pause => "a pause that the server asked for",
             Self::Circuit => "a circuit to let somebody try",
             Self::Hedge => "an attempt that is slower than usual",
+            Self::RateLimit => "a token of the rate limit",
         })
     }
 }

@@ -27,6 +27,7 @@ mod report;
 mod runtime;
 #[cfg(feature = "serde")]
 mod serde_impls;
+mod shared_limit;
 #[cfg(feature = "std")]
 mod std_impls;
 
@@ -45,7 +46,10 @@ pub use http::{HttpBackend, HttpError, NoHttp};
 pub use instant::Instant;
 pub use machine::circuit::CircuitState;
 pub use netloc::{Netloc, Scheme, Target, TargetError};
-pub use policy::{Backoff, Bounds, Breaker, Budget, Hedge, Lint, Policy};
+pub use policy::{
+    AdaptiveLimit, Backoff, Bounds, Breaker, Budget, Hedge, Lint, Policy, RateLimit, Throttle,
+};
 pub use refusal::{Reason, Refusal};
 pub use report::{AttemptReport, Report};
 pub use runtime::{Adapter, Lock, Runtime};
+pub use shared_limit::{SharedLimit, SharedLimitSnapshot};

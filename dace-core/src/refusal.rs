@@ -21,7 +21,8 @@ pub enum Reason {
     CircuitOpen,
     /// The server asked for a pause.
     Paused,
-    /// `max_open_per_netloc` operations are open, and the queue has no room.
+    /// `max_open_per_netloc` operations are open, or what the adaptive limit allows, and the queue has
+    /// no room.
     Full,
     /// There is no endpoint.
     NoEndpoint,
@@ -29,6 +30,12 @@ pub enum Reason {
     Closed,
     /// What the balancer picked is no target.
     Config,
+    /// The rate limit has no token, and the queue no room, or the token comes too late.
+    RateLimit,
+    /// The throttle: the server accepts too few.
+    Throttle,
+    /// A limit that is shared between dependencies.
+    SharedLimit,
 }
 
 impl Reason {
@@ -41,6 +48,9 @@ impl Reason {
             Self::NoEndpoint => "no_endpoint",
             Self::Closed => "closed",
             Self::Config => "config",
+            Self::RateLimit => "rate_limit",
+            Self::Throttle => "throttle",
+            Self::SharedLimit => "shared_limit",
         }
     }
 }
@@ -65,7 +75,11 @@ impl Refusal {
         let Self { reason, netloc, retry_after } = self;
         match reason {
             Reason::CircuitOpen => Error::CircuitOpen { netloc, retry_after, source },
-            Reason::Paused | Reason::Full => Error::RateLimited { netloc, retry_after, source },
+            Reason::Paused
+            | Reason::Full
+            | Reason::RateLimit
+            | Reason::Throttle
+            | Reason::SharedLimit => Error::RateLimited { netloc, retry_after, source },
             Reason::NoEndpoint => Error::NoEndpoint { source },
             Reason::Closed => Error::Closed,
             Reason::Config => {
@@ -84,6 +98,9 @@ impl fmt::Display for Refusal {
             Reason::NoEndpoint => f.write_str("no endpoint to call"),
             Reason::Closed => f.write_str("the dependency is closed"),
             Reason::Config => f.write_str("what the balancer picked is no target"),
+            Reason::RateLimit => write!(f, "the rate limit of {} is used up", self.netloc),
+            Reason::Throttle => write!(f, "{} accepts too few requests", self.netloc),
+            Reason::SharedLimit => write!(f, "a limit that {} shares is used up", self.netloc),
         }
     }
 }

@@ -133,6 +133,8 @@ struct Script {
     hanging: BTreeMap<u64, String>,
     hang_count: u64,
     stale: Vec<Sent>,
+    /// When each of its workers is free; empty if there are as many as it takes.
+    workers: Vec<Instant>,
 }
 
 impl fmt::Debug for Script {
@@ -164,6 +166,7 @@ impl Default for Script {
             hanging: BTreeMap::new(),
             hang_count: 0,
             stale: Vec::new(),
+            workers: Vec::new(),
         }
     }
 }
@@ -191,6 +194,16 @@ impl Server {
     /// A random time added to the latency, uniform up to this. Default 0.
     pub fn jitter(&self, jitter: Duration) -> &Self {
         self.change(|script| script.jitter = jitter)
+    }
+
+    /// Works on so many requests at once; the others wait in order of arrival, also those whose clients are
+    /// gone. Default: any number. 0 is that too.
+    pub fn capacity(&self, requests: usize) -> &Self {
+        self.change(|script| {
+            // Those that are free last stay: what was begun is finished.
+            script.workers.sort_unstable_by_key(|free| std::cmp::Reverse(*free));
+            script.workers.resize(requests, Instant::EPOCH);
+        })
     }
 
     /// Answers this share of the requests (0 to 1) with `status`.
@@ -301,25 +314,8 @@ impl Servers {
         script.peak = script.peak.max(script.open);
         let jitter = script.jitter.as_nanos() as u64;
         let latency = script.latency + Duration::from_nanos(rng.u64(0..=jitter));
-        match trouble {
-            Some(Trouble::Hangs) => {
-                script.hang_count += 1;
-                let line = format!("{} {} is never answered", request.method, request.url);
-                script.hanging.insert(script.hang_count, line);
-                Reception::Hang(script.hang_count)
-            }
-            Some(Trouble::Resets) => Reception::Reset(latency),
-            Some(Trouble::Answers(status)) => Reception::Answer(latency, Answer::status(status)),
-            Some(Trouble::Down) | None => match script.failing {
-                Some((share, status)) if rng.f64() < share => {
-                    Reception::Answer(latency, Answer::status(status))
-                }
-                _ => {
-                    let answer = (script.handler)(request);
-                    Reception::Answer(latency + answer.latency, answer)
-                }
-            },
-        }
+        let reception = script.react(rng, request, trouble, latency);
+        script.queued(now, reception)
     }
 
     /// Whether a connection to the server holds at this instant.
@@ -344,6 +340,55 @@ impl Servers {
 }
 
 impl Script {
+    /// What it makes of a request that it works on for `latency`.
+    fn react(
+        &mut self,
+        rng: &mut fastrand::Rng,
+        request: &Request,
+        trouble: Option<Trouble>,
+        latency: Duration,
+    ) -> Reception {
+        match trouble {
+            Some(Trouble::Hangs) => {
+                self.hang_count += 1;
+                let line = format!("{} {} is never answered", request.method, request.url);
+                self.hanging.insert(self.hang_count, line);
+                Reception::Hang(self.hang_count)
+            }
+            Some(Trouble::Resets) => Reception::Reset(latency),
+            Some(Trouble::Answers(status)) => Reception::Answer(latency, Answer::status(status)),
+            Some(Trouble::Down) | None => match self.failing {
+                Some((share, status)) if rng.f64() < share => {
+                    Reception::Answer(latency, Answer::status(status))
+                }
+                _ => {
+                    let answer = (self.handler)(request);
+                    Reception::Answer(latency + answer.latency, answer)
+                }
+            },
+        }
+    }
+
+    /// With the time in which it waits for a worker, and takes one.
+    fn queued(&mut self, now: Instant, reception: Reception) -> Reception {
+        let Some(worker) = self.workers.iter_mut().min() else {
+            return reception;
+        };
+        let waits = worker.since(now);
+        let begins = now.max(*worker);
+        match reception {
+            Reception::Answer(after, answer) => {
+                *worker = begins.after(after);
+                Reception::Answer(waits + after, answer)
+            }
+            Reception::Reset(after) => {
+                *worker = begins.after(after);
+                Reception::Reset(waits + after)
+            }
+            other => other,
+        }
+    }
+
     fn trouble(&self, now: Instant) -> Option<Trouble> {
         let holds = |&&(start, end, _): &&(Instant, Instant, Trouble)| start <= now && now < end;
         self.faults.iter().rev().find(holds).map(|&(_, _, trouble)| trouble)

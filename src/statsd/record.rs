@@ -82,7 +82,9 @@ impl Record {
             Told::Suppressed(why) => line("retry.suppressed.", why.name(), ONE),
             Told::Rejected(reason) => match reason {
                 Reason::CircuitOpen => line("rejected.", "circuit_open", ONE),
-                Reason::Full | Reason::Paused => line("rejected.", "rate_limited", ONE),
+                Reason::Full | Reason::Paused | Reason::RateLimit => {
+                    line("rejected.", "rate_limited", ONE);
+                }
                 _ => line("rejected.", reason.name(), ONE),
             },
             Told::Queued(waited) => line("queue", "", Value::Timer(waited)),

@@ -2,6 +2,8 @@
 //!
 //! The table is `docs/settings.md`; `DACE_BLESS=1 cargo test --test behaviour settings` writes it anew.
 
+mod limits;
+
 use std::fmt::Write as _;
 use std::future::ready;
 use std::sync::{Arc, Mutex};
@@ -212,6 +214,10 @@ const SOURCES: &[(&str, &str)] = &[
     ("DependencyBuilder", include_str!("../../dace-core/src/driver/builder.rs")),
     ("DependencyBuilder", include_str!("../../dace-core/src/driver/builder/http.rs")),
     ("DependencyBuilder", SETTINGS),
+    ("RateLimit", include_str!("../../dace-core/src/policy/rate_limit.rs")),
+    ("AdaptiveLimit", include_str!("../../dace-core/src/policy/adaptive_limit.rs")),
+    ("Throttle", include_str!("../../dace-core/src/policy/throttle.rs")),
+    ("SharedLimit", include_str!("../../dace-core/src/shared_limit.rs")),
     ("RequestBuilder", include_str!("../../dace-core/src/driver/request.rs")),
     ("Breaker", include_str!("../../dace-core/src/policy/breaker.rs")),
     ("Backoff", include_str!("../../dace-core/src/policy/backoff.rs")),
@@ -237,6 +243,11 @@ const TESTS: &[(&str, &str)] = &[
     ("settings", include_str!("settings.rs")),
     ("hedging", include_str!("../policies/hedging.rs")),
     ("sockets", include_str!("../sockets/requests.rs")),
+    ("rate_limit", include_str!("../policies/rate_limit.rs")),
+    ("adaptive_limit", include_str!("../policies/adaptive_limit.rs")),
+    ("throttle", include_str!("../policies/throttle.rs")),
+    ("shared_limit", include_str!("../policies/shared_limit.rs")),
+    ("gradient", include_str!("../../dace-core/src/machine/gradient/tests.rs")),
 ];
 
 /// Its table makes a setter of every line.
@@ -252,6 +263,10 @@ fn in_table() -> impl Iterator<Item = &'static str> {
             line.strip_prefix("    ")?.split_once(": ").filter(|_| line.ends_with(';'))?;
         (!name.contains(' ')).then_some(name)
     })
+}
+
+fn table() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    TABLE.iter().chain(limits::TABLE)
 }
 
 /// Public methods that take the value and give it back changed.
@@ -278,14 +293,14 @@ fn setters() -> Vec<String> {
 #[test]
 fn every_setter_has_a_test_that_fails_when_it_is_ignored() {
     for setter in setters() {
-        assert!(TABLE.iter().any(|(known, _)| *known == setter), "{setter} has no test");
+        assert!(table().any(|(known, _)| *known == setter), "{setter} has no test");
     }
     let mut page = String::from(
         "# Settings, and the tests that fail when they are ignored\n\n\
          Written by `DACE_BLESS=1 cargo test --test behaviour settings`.\n\n\
-         | setting | test in `tests/behaviour`, `tests/policies` or `tests/sockets` |\n|---|---|\n",
+         | setting | test in `tests/behaviour`, `tests/policies` or `tests/sockets`, or of a machine |\n|---|---|\n",
     );
-    for (setter, test) in TABLE {
+    for (setter, test) in table() {
         assert!(setters().iter().any(|known| known == setter), "{setter} is no setter");
         let (module, name) = test.split_once("::").unwrap();
         let source = TESTS.iter().find(|(known, _)| *known == module).map(|(_, source)| source);

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use dace::http::Protocol;
-use dace::{Backoff, Breaker, Budget, ConfigError, Event, HttpError, Observer, Statsd};
+use dace::{
+    AdaptiveLimit, Backoff, Breaker, Budget, ConfigError, Event, HttpError, Observer, RateLimit,
+    SharedLimit, Statsd, Throttle,
+};
 use dace_wire::Server;
 
 use crate::support::{alone, answers, on_tokio, statuses};
@@ -43,6 +46,10 @@ macro_rules! everything {
                                             breaker = Breaker::new().consecutive_failures(9),
                                             backoff = Backoff::new().base(Duration::from_millis(1)),
                                             budget = Budget::new().unlimited(),
+                                            rate_limit = RateLimit::new(1_000, Duration::from_secs(1)),
+                                            adaptive_limit = AdaptiveLimit::new(),
+                                            throttle = Throttle::new(),
+                                            shared_limit = &SharedLimit::new().max_open(9),
                                             hint_max = "30s",
                                             max_netlocs = 100,
                                             load_balancer = || ("http", address()),

@@ -50,6 +50,10 @@ said! {
     breaker: [breaker = "b"] => "breaker(\"b\")", "breaker = \"b\"";
     backoff: [backoff = "b"] => "backoff(\"b\")", "backoff = \"b\"";
     budget: [budget = "b"] => "budget(\"b\")", "budget = \"b\"";
+    rate_limit: [rate_limit = "r"] => "rate_limit(\"r\")", "rate_limit = \"r\"";
+    adaptive_limit: [adaptive_limit = "a"] => "adaptive_limit(\"a\")", "adaptive_limit = \"a\"";
+    throttle: [throttle = "t"] => "throttle(\"t\")", "throttle = \"t\"";
+    shared_limit: [shared_limit = 1, shared_limit = 2] => "shared_limit(1)shared_limit(2)", "shared_limit = 1, shared_limit = 2";
     hint_max: [hint_max = "3s"] => "hint_max(3s)", "hint_max = 3s";
     max_netlocs: [max_netlocs = 4] => "max_netlocs(4)", "max_netlocs = 4";
     targets: [targets = ["http://a"]] => "targets([\"http://a\"])", "targets = [\"http://a\"]";
@@ -101,6 +105,7 @@ fn setters() -> Vec<&'static str> {
     let sources = [
         include_str!("../../dace-core/src/driver/builder.rs"),
         include_str!("../../dace-core/src/driver/builder/http.rs"),
+        include_str!("../../dace-core/src/driver/builder/limits.rs"),
     ];
     let table = include_str!("../../dace-core/src/policy/settings.rs");
     let table = table.split_once("\nsettings! {\n").and_then(|(_, rest)| rest.split_once("\n}\n"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dace::{Backoff, Breaker, Budget, Policy};
+use dace::{AdaptiveLimit, Backoff, Breaker, Budget, Hedge, Policy, RateLimit, Throttle};
 use proptest::prelude::*;
 
 fn toml(text: &str) -> Result<Policy, String> {
@@ -41,6 +41,19 @@ fn a_file_says_what_the_setters_say() {
         [budget]
         deposit = 0.1
         unlimited = true
+
+        [hedge]
+        max_extra = 0.01
+
+        [rate_limit]
+        permits = 100
+        per = "1s"
+
+        [adaptive_limit]
+        ceiling = 300
+
+        [throttle]
+        multiplier = 1.5
         "#,
     );
     let expected = Policy::new()
@@ -59,7 +72,11 @@ fn a_file_says_what_the_setters_say() {
         .https_only(true)
         .breaker(Breaker::new().failure_rate(0.25).max_open(Duration::from_secs(7200)))
         .backoff(Backoff::new().base(Duration::ZERO))
-        .budget(Budget::new().deposit(0.1).unlimited());
+        .budget(Budget::new().deposit(0.1).unlimited())
+        .hedge(Hedge::new().max_extra(0.01))
+        .rate_limit(RateLimit::new(100, Duration::from_secs(1)))
+        .adaptive_limit(AdaptiveLimit::new().ceiling(300))
+        .throttle(Throttle::new().multiplier(1.5));
     assert_eq!(policy, Ok(expected));
 }
 
@@ -97,6 +114,8 @@ fn a_value_that_cannot_be_used_is_an_error_where_it_stands() {
         ("[breaker]\nfailure_rate = 0.0", "must be above 0 and at most 1"),
         ("[breaker]\nfailure_rate = nan", "must be above 0 and at most 1"),
         ("[backoff]\nbase = \"2s\"", "must not be shorter than `backoff.base`"),
+        ("[rate_limit]\nper = \"1s\"", "`rate_limit.permits` must not be zero"),
+        ("[rate_limit]\npermits = 3", "`rate_limit.per` must be longer than zero"),
         ("max_open_per_netloc = 0", "must not be zero; allow at least 1"),
     ] {
         let error = toml(text).unwrap_err();

@@ -1,7 +1,14 @@
 //! Policies beyond retry and breaker, each with the figures that it promises, in virtual time.
 
+mod adaptive_limit;
 mod bounds;
 #[cfg(feature = "serde")]
 mod data;
 mod hedging;
+mod rate_limit;
 mod reload;
+mod shared_limit;
+#[allow(dead_code, reason = "what the tests of behaviour share; not all of it is needed here")]
+#[path = "../behaviour/support.rs"]
+mod support;
+mod throttle;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dace::sim::{Answer, Sim, SimBackend, SimRuntime};
-use dace::{Backoff, Breaker, Budget, CircuitState, HttpError, Policy, What};
+use dace::{Backoff, Breaker, Budget, CircuitState, HttpError, Policy, RateLimit, What};
 
 type Dependency = dace::Dependency<SimRuntime, SimBackend>;
 
@@ -170,6 +170,22 @@ fn fewer_netlocs_are_kept_after_a_reload() {
         }
     }
     assert_eq!(a.snapshot().endpoints.len(), 1 + 2, "the dependency itself, and two");
+}
+
+#[test]
+fn limits_that_a_reload_brings_hold_at_servers_that_are_known() {
+    let sim = Sim::new(1);
+    let server = sim.server("http://a:80");
+    let a = dependency(&sim, quick());
+    for _ in 0..20 {
+        sim.run(get(&a)).unwrap();
+    }
+    let rate = RateLimit::new(1, ms(60_000)).burst(3);
+    a.reload(quick().retry_attempts(0).rate_limit(rate)).unwrap();
+    let let_in = (0..20).filter(|_| sim.run(get(&a)).is_ok()).count();
+    assert_eq!((let_in, server.requests()), (3, 23));
+    a.reload(quick()).unwrap();
+    sim.run(get(&a)).unwrap();
 }
 
 #[test]

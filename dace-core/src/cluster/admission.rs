@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use super::Cluster;
 use super::endpoint::EndpointId;
@@ -12,10 +13,9 @@ use crate::machine::Again;
 use crate::machine::balancer::{Field, Load};
 use crate::machine::circuit::{Admission, CircuitState, Pass, Refused};
 use crate::machine::queue::{Wakes, Want};
-use crate::machine::retry::Outlook;
 use crate::policy::Rules;
 use crate::refusal::{Reason, Refusal};
-use crate::{Class, ConfigError, Instant, Scheme, Target};
+use crate::{ConfigError, Instant, Scheme, Target};
 
 use super::table::Table;
 
@@ -69,6 +69,10 @@ pub(super) enum Shut {
     Full,
     Paused(Instant),
     Circuit(Again),
+    /// There is a token at this instant.
+    Rate(Instant),
+    /// The throttle's dice fell against it.
+    Throttled,
 }
 
 impl Cluster {
@@ -86,7 +90,7 @@ impl Cluster {
             }
             Picker::Custom => match ask.proposal {
                 Proposal::Target(target) => {
-                    let id = self.table.intern(now, target.netloc());
+                    let id = self.table.intern(now, policy, target.netloc());
                     self.admit_at(now, policy, ask, id, Some(target.scheme()), wakes)
                 }
                 Proposal::Unasked | Proposal::Nobody | Proposal::Wrong(_) => {
@@ -107,13 +111,17 @@ impl Cluster {
         picked: Option<Scheme>,
         wakes: &mut Wakes,
     ) -> Admit {
-        let endpoint = &self.table[id];
         if let Err(shut) = look(now, policy, &self.table, id, false) {
+            let endpoint = &mut self.table[id];
+            endpoint.note_wait(now, policy);
             let refusal = refusal(now, endpoint.netloc.clone(), shut);
             return match shut {
-                Shut::Full => Admit::Full(Want::Permit(id), refusal),
-                Shut::Paused(_) | Shut::Circuit(_) => Admit::Refused(refusal),
+                Shut::Full | Shut::Rate(_) => Admit::Full(Want::Permit(id), refusal),
+                Shut::Paused(_) | Shut::Circuit(_) | Shut::Throttled => Admit::Refused(refusal),
             };
+        }
+        if self.sheds(now, policy, id, false) {
+            return self.refuse_throttled(now, id);
         }
         match self.take(now, policy, ask, id, wakes) {
             Ok(pass) => Admit::Go(Grant { endpoint: id, pass, picked }),
@@ -136,7 +144,7 @@ impl Cluster {
         match self.table[id].circuit.try_admit(now, &policy.circuit, ask.deadline) {
             Ok(Admission { pass, transition }) => {
                 self.note_transition(now, ask.call, id, transition, wakes);
-                self.hold(now, id);
+                self.hold(now, policy, id);
                 Ok(pass)
             }
             Err(Refused { again, transition }) => {
@@ -146,11 +154,12 @@ impl Cluster {
         }
     }
 
-    fn hold(&mut self, now: Instant, id: EndpointId) {
+    fn hold(&mut self, now: Instant, policy: &Rules, id: EndpointId) {
         let endpoint = &mut self.table[id];
         endpoint.load.on_start(now, endpoint.open);
         endpoint.open += 1;
         endpoint.holders += 1;
+        endpoint.note_start(now, policy);
     }
 
     fn admit_balanced(
@@ -160,24 +169,36 @@ impl Cluster {
         ask: &Ask<'_>,
         wakes: &mut Wakes,
     ) -> Admit {
-        // Each round but the last ends because a circuit that looked willing was not: its probe's
-        // lease had run out. That happens at most once an endpoint.
-        for _ in 0..=self.targets.list.len() {
+        // Each round but the last ends because an endpoint that looked willing was not: its probe's
+        // lease had run out, or it is throttled. Each happens at most once an endpoint.
+        let mut shed = Vec::new();
+        for _ in 0..=2 * self.targets.list.len() {
             let picked = match self.probe_due(now, policy, ask) {
                 Some(index) => Some(index),
-                None => self.pick(now, policy, ask),
+                None => self.pick(now, policy, ask, &shed),
             };
             let Some(index) = picked else { break };
             let Listed { endpoint, scheme } = self.targets.list[index];
+            if self.sheds(now, policy, endpoint, false) {
+                shed.push(endpoint);
+                continue;
+            }
             if let Ok(pass) = self.take(now, policy, ask, endpoint, wakes) {
                 let picked = Some(scheme);
                 return Admit::Go(Grant { endpoint, pass, picked });
             }
         }
-        if let Some(grant) = self.admit_in_panic(now, policy, ask) {
+        if let Some(grant) = self.admit_in_panic(now, policy, ask, &mut shed) {
             return Admit::Go(grant);
         }
-        self.refuse_balanced(now, policy)
+        match shed.first() {
+            Some(&id) => self.refuse_throttled(now, id),
+            None => self.refuse_balanced(now, policy),
+        }
+    }
+
+    fn refuse_throttled(&self, now: Instant, id: EndpointId) -> Admit {
+        Admit::Refused(refusal(now, self.table[id].netloc.clone(), Shut::Throttled))
     }
 
     /// An endpoint whose circuit waits for a probe goes first: else, being the most expensive one,
@@ -196,7 +217,8 @@ impl Cluster {
                 Ok(()) if !ask.tried.contains(&listed.endpoint) => return Some(index),
                 Ok(()) | Err(Shut::Full) => due = now,
                 Err(Shut::Paused(until) | Shut::Circuit(Again::At(until))) => due = due.min(until),
-                Err(Shut::Circuit(Again::WhenFreed | Again::Never)) => {}
+                Err(Shut::Rate(at)) => due = due.min(at),
+                Err(Shut::Circuit(Again::WhenFreed | Again::Never) | Shut::Throttled) => {}
             }
         }
         self.targets.probe_due = due;
@@ -219,22 +241,38 @@ impl Cluster {
         if targets.panic {
             return None;
         }
-        let view =
-            View { now, policy, table, list: &targets.list, without: ask.tried, force: false };
+        let (list, without) = (&targets.list, ask.tried);
+        let view = View { now, policy, table, list, without, shed: &[], force: false };
         let index = balance.pick(now, rng, &view)?;
         let Listed { endpoint, scheme } = self.targets.list[index];
+        if self.sheds(now, policy, endpoint, false) {
+            return None;
+        }
         let pass = self.take(now, policy, ask, endpoint, wakes).ok()?;
         Some(Grant { endpoint, pass, picked: Some(scheme) })
     }
 
-    /// Asks the balancer: among those not tried, then among all.
-    fn pick(&mut self, now: Instant, policy: &Rules, ask: &Ask<'_>) -> Option<usize> {
+    /// Asks the balancer: among those not tried, then among all but those that shed the call.
+    fn pick(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        ask: &Ask<'_>,
+        shed: &[EndpointId],
+    ) -> Option<usize> {
         let Self { targets, table, rng, .. } = self;
         let Picker::Balance(balance) = &mut targets.picker else {
             return None;
         };
-        let mut view =
-            View { now, policy, table, list: &targets.list, without: ask.tried, force: false };
+        let mut view = View {
+            now,
+            policy,
+            table,
+            list: &targets.list,
+            without: ask.tried,
+            shed,
+            force: false,
+        };
         let panic = targets.suspects * 2 > targets.list.len() && is_panic(&view);
         if panic != targets.panic {
             targets.panic = panic;
@@ -253,7 +291,13 @@ impl Cluster {
 
     /// When fewer than half of several endpoints have a circuit that lets calls through, the circuits
     /// are ignored: the few could not carry the load of all. Pauses, limits and manual modes bind.
-    fn admit_in_panic(&mut self, now: Instant, policy: &Rules, ask: &Ask<'_>) -> Option<Grant> {
+    fn admit_in_panic(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        ask: &Ask<'_>,
+        shed: &mut Vec<EndpointId>,
+    ) -> Option<Grant> {
         if !self.targets.panic {
             return None;
         }
@@ -261,38 +305,47 @@ impl Cluster {
         let Picker::Balance(balance) = &mut targets.picker else {
             return None;
         };
-        let mut view =
-            View { now, policy, table, list: &targets.list, without: ask.tried, force: true };
+        let (list, without) = (&targets.list, ask.tried);
+        let mut view = View { now, policy, table, list, without, shed, force: true };
         let mut picked = balance.pick(now, rng, &view);
         if picked.is_none() {
             view.without = &[];
             picked = balance.pick(now, rng, &view);
         }
         let Listed { endpoint, scheme } = self.targets.list[picked?];
+        if self.sheds(now, policy, endpoint, true) {
+            shed.push(endpoint);
+            return None;
+        }
         let pass = self.table[endpoint].circuit.bypass();
-        self.hold(now, endpoint);
+        self.hold(now, policy, endpoint);
         Some(Grant { endpoint, pass, picked: Some(scheme) })
     }
 
     /// Nobody lets the call in: it may wait for the full ones, else the one that opens first tells
     /// when.
     fn refuse_balanced(&mut self, now: Instant, policy: &Rules) -> Admit {
+        for listed in &self.targets.list {
+            self.table[listed.endpoint].note_wait(now, policy);
+        }
         let shut = |listed: &Listed| {
             let shut = look(now, policy, &self.table, listed.endpoint, self.targets.panic).err()?;
             Some((listed.endpoint, shut))
         };
+        let waits = policy.queue > 0;
         let first = self.targets.list.iter().filter_map(shut).min_by_key(|&(_, shut)| match shut {
-            Shut::Full => Instant::EPOCH,
-            Shut::Paused(until) | Shut::Circuit(Again::At(until)) => until,
-            Shut::Circuit(Again::WhenFreed | Again::Never) => Instant::NEVER,
+            Shut::Full => (0, Instant::EPOCH),
+            Shut::Rate(at) => (if waits { 1 } else { 2 }, at),
+            Shut::Paused(until) | Shut::Circuit(Again::At(until)) => (2, until),
+            Shut::Circuit(Again::WhenFreed | Again::Never) | Shut::Throttled => (2, Instant::NEVER),
         });
         let Some((id, shut)) = first else {
             return Admit::Refused(self.no_endpoint());
         };
         let refusal = refusal(now, self.table[id].netloc.clone(), shut);
         match shut {
-            Shut::Full => Admit::Full(Want::Any, refusal),
-            Shut::Paused(_) | Shut::Circuit(_) => Admit::Refused(refusal),
+            Shut::Full | Shut::Rate(_) => Admit::Full(Want::Any, refusal),
+            Shut::Paused(_) | Shut::Circuit(_) | Shut::Throttled => Admit::Refused(refusal),
         }
     }
 
@@ -303,49 +356,6 @@ impl Cluster {
     /// A refusal of the dependency as a whole.
     pub(super) fn refused_by_all(&self, reason: Reason) -> Refusal {
         Refusal { reason, netloc: self.table[self.own].netloc.clone(), retry_after: None }
-    }
-
-    /// When somebody would take another attempt of a call whose last one was charged to `last`.
-    pub(super) fn outlook(
-        &self,
-        now: Instant,
-        policy: &Rules,
-        class: Class,
-        tried: &[EndpointId],
-        last: EndpointId,
-    ) -> Outlook {
-        let at_last = || match self.table.get(last) {
-            Some(_) => outlook_of(look(now, policy, &self.table, last, false)),
-            None => Outlook::Open,
-        };
-        let rejected = matches!(class, Class::Rejected);
-        match self.targets.picker {
-            Picker::Function if rejected => Outlook::Nobody,
-            Picker::Function => at_last(),
-            Picker::Custom => Outlook::Open,
-            Picker::Balance(_) if self.targets.panic && !rejected => Outlook::Open,
-            Picker::Balance(_) => self
-                .targets
-                .list
-                .iter()
-                .filter(|listed| !(rejected && tried.contains(&listed.endpoint)))
-                .map(|listed| outlook_of(look(now, policy, &self.table, listed.endpoint, false)))
-                .min_by_key(|outlook| match *outlook {
-                    Outlook::Open => Instant::EPOCH,
-                    Outlook::Circuit(at) | Outlook::Pause(at) => at,
-                    Outlook::Nobody => Instant::NEVER,
-                })
-                .unwrap_or(Outlook::Nobody),
-        }
-    }
-}
-
-fn outlook_of(look: Result<(), Shut>) -> Outlook {
-    match look {
-        Ok(()) | Err(Shut::Full) => Outlook::Open,
-        Err(Shut::Paused(until)) => Outlook::Pause(until),
-        Err(Shut::Circuit(Again::At(until))) => Outlook::Circuit(until),
-        Err(Shut::Circuit(Again::WhenFreed | Again::Never)) => Outlook::Nobody,
     }
 }
 
@@ -368,16 +378,18 @@ pub(super) fn look(
     if endpoint.is_paused(now) {
         return Err(Shut::Paused(endpoint.paused_until));
     }
-    if endpoint.is_full(policy.max_open_per_netloc) {
+    if endpoint.is_full(policy) {
         return Err(Shut::Full);
     }
-    Ok(())
+    endpoint.lacks_token(now, policy).map_or(Ok(()), |at| Err(Shut::Rate(at)))
 }
 
 fn refusal(now: Instant, netloc: crate::Netloc, shut: Shut) -> Refusal {
     let (reason, again) = match shut {
         Shut::Full => (Reason::Full, None),
         Shut::Paused(until) => (Reason::Paused, Some(until)),
+        Shut::Rate(at) => (Reason::RateLimit, Some(at)),
+        Shut::Throttled => (Reason::Throttle, None),
         Shut::Circuit(Again::At(until)) => (Reason::CircuitOpen, Some(until)),
         // The probe under way decides; when that will be nobody knows.
         Shut::Circuit(Again::WhenFreed | Again::Never) => (Reason::CircuitOpen, None),
@@ -407,6 +419,8 @@ struct View<'a> {
     table: &'a Table,
     list: &'a [Listed],
     without: &'a [EndpointId],
+    /// Endpoints whose throttles refused the call.
+    shed: &'a [EndpointId],
     /// Whether open circuits are ignored, unless they were opened by hand.
     force: bool,
 }
@@ -419,7 +433,7 @@ impl Field for View<'_> {
     #[inline]
     fn admits(&self, index: usize) -> bool {
         let id = self.list[index].endpoint;
-        if self.without.contains(&id) {
+        if self.without.contains(&id) || self.shed.contains(&id) {
             return false;
         }
         look(self.now, self.policy, self.table, id, self.force).is_ok()

@@ -7,6 +7,7 @@ use super::admission::Grant;
 use super::endpoint::EndpointId;
 use crate::machine::circuit::Pass;
 use crate::refusal::Refusal;
+use crate::shared_limit::Grants;
 use crate::{Class, Instant, Phase, Scheme, Target};
 
 slotmap::new_key_type! {
@@ -36,6 +37,8 @@ pub(super) struct Attempt {
     pub(super) target: Option<Box<Target>>,
     /// The last exchange that dace refused.
     pub(super) refusal: Option<Box<Refusal>>,
+    /// What it holds of shared limits. It is given back after unlocking.
+    pub(super) grants: Option<Box<Grants>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +99,16 @@ impl Attempt {
             unsafe_open: 0,
             target: None,
             refusal: None,
+            grants: None,
         }
+    }
+
+    /// It runs with what the shared limits granted.
+    pub(super) fn take_grants(&mut self, mut grants: Option<Box<Grants>>) {
+        if let Some(grants) = &mut grants {
+            grants.note_sent(true);
+        }
+        self.grants = grants;
     }
 
     pub(super) fn others(&self) -> &[Visit] {
@@ -115,6 +127,15 @@ impl Attempt {
     /// Whether any exchange is under way.
     pub(super) fn is_exchanging(&self) -> bool {
         self.charged.exchanges > 0 || self.others().iter().any(|visit| visit.exchanges > 0)
+    }
+
+    /// Nothing of it can have reached a server: it ended like this, and so did whatever it had to do
+    /// with any netloc.
+    pub(super) fn is_unsent(&self, class: Class) -> bool {
+        let unsent = |class| matches!(class, Class::Unsent | Class::Rejected);
+        let others = self.others().iter();
+        unsent(class)
+            && core::iter::once(&self.charged).chain(others).all(|v| v.worst.is_none_or(unsent))
     }
 
     pub(super) fn push(&mut self, visit: Visit) {

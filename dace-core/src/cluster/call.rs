@@ -3,8 +3,9 @@
 //! The driver asks [`poll_action`](CallMachine::poll_action) what to do next, does it, and reports
 //! what came of it: an [`Action::Attempt`] is answered by one [`on_returned`](CallMachine::on_returned),
 //! an [`Action::Cancel`] by one [`on_cancelled`](CallMachine::on_cancelled), an [`Action::Propose`] by
-//! one [`on_proposal`](CallMachine::on_proposal), and after a wait it asks again. Whatever happens to
-//! the driver, one [`on_abandoned`](CallMachine::on_abandoned) gives everything back.
+//! one [`on_proposal`](CallMachine::on_proposal), an [`Action::Share`] by one
+//! [`on_shared`](CallMachine::on_shared), and after a wait it asks again. Whatever happens to the driver,
+//! one [`on_abandoned`](CallMachine::on_abandoned) gives everything back.
 
 mod entry;
 mod hedging;
@@ -38,6 +39,8 @@ use told::Text;
 pub(crate) enum Action {
     /// Ask the user's balancer.
     Propose,
+    /// Ask the limits that the dependency shares, before its lock is taken.
+    Share,
     /// Wait in the queue: until woken, at the latest until this instant.
     Queue(Instant),
     /// Run the function, in this place. It ends by itself, or is to be looked at again at `look_at`.
@@ -292,8 +295,8 @@ impl CallMachine {
                 self.state = over;
                 Action::WaitUntil(Instant::NEVER)
             }
-            State::Admission => self.admit(now, policy, cluster, None, waker, wakes),
-            State::Queued(ticket) => self.admit(now, policy, cluster, Some(ticket), waker, wakes),
+            State::Admission => self.enter(now, policy, cluster, None, waker, wakes),
+            State::Queued(ticket) => self.enter(now, policy, cluster, Some(ticket), waker, wakes),
             State::Running(run) => self.go_on(now, policy, cluster, run, wakes),
             State::Lost(lost) => {
                 let slot = lost.0.slot;
@@ -304,7 +307,7 @@ impl CallMachine {
                 self.state = State::Waiting { until };
                 Action::WaitUntil(until.min(self.deadline))
             }
-            State::Waiting { .. } => self.admit(now, policy, cluster, None, waker, wakes),
+            State::Waiting { .. } => self.enter(now, policy, cluster, None, waker, wakes),
             State::Ended(verdict) => self.finish(now, cluster, verdict, wakes),
         }
     }

@@ -1,7 +1,11 @@
 //! One server as the dependency knows it.
 
+use alloc::boxed::Box;
+
+use super::limits::Limits;
 use crate::machine::balancer::Load;
 use crate::machine::circuit::Circuit;
+use crate::policy::Rules;
 use crate::{Instant, Netloc};
 
 slotmap::new_key_type! {
@@ -15,6 +19,8 @@ pub(crate) struct Endpoint {
     pub(crate) netloc: Netloc,
     pub(crate) circuit: Circuit,
     pub(crate) load: Load,
+    /// What its limits know, if the dependency has any.
+    pub(crate) limits: Option<Box<Limits>>,
     /// Permits held.
     pub(crate) open: u32,
     /// Permits kept for waiters that were offered one.
@@ -43,6 +49,7 @@ impl Endpoint {
             netloc,
             circuit: Circuit::new(),
             load: Load::new(),
+            limits: None,
             open: 0,
             offered: 0,
             paused_until: Instant::EPOCH,
@@ -56,8 +63,8 @@ impl Endpoint {
         now < self.paused_until
     }
 
-    pub(crate) fn is_full(&self, limit: u32) -> bool {
-        self.open.saturating_add(self.offered) >= limit
+    pub(crate) fn is_full(&self, policy: &Rules) -> bool {
+        self.open.saturating_add(self.offered) >= self.limit(policy)
     }
 
     pub(crate) fn has_connection(&self, size: u32) -> bool {
@@ -66,12 +73,13 @@ impl Endpoint {
     }
 
     /// Nothing is known of it that a new entry would not know as well: it may be forgotten.
-    pub(crate) fn is_forgettable(&self, now: Instant) -> bool {
+    pub(crate) fn is_forgettable(&self, now: Instant, policy: &Rules) -> bool {
         self.holders == 0
             && self.open == 0
             && self.offered == 0
             && self.connections.used == 0
             && !self.is_paused(now)
             && self.circuit.is_unsuspected(now)
+            && self.has_fresh_limits(now, policy)
     }
 }

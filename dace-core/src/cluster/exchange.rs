@@ -122,7 +122,7 @@ impl Cluster {
         if self.attempts.get(id).is_none_or(over) {
             return Ok(Begin::AttemptOver);
         }
-        let endpoint = self.table.intern(now, &wish.to);
+        let endpoint = self.table.intern(now, policy, &wish.to);
         let held = self.attempts[id].visit(endpoint).is_some_and(|visit| visit.permit);
         if !held {
             if let Some(begin) = self.go_to(now, policy, id, endpoint, wakes)? {
@@ -153,6 +153,7 @@ impl Cluster {
             Admit::Go(grant) => {
                 if moves {
                     self.pass_own_probe(now, policy, id, wakes);
+                    self.leave_own(policy, id);
                     self.give_back_charged(now, policy, id, wakes);
                 }
                 let visit = Visit::new(now, endpoint, grant.pass);
@@ -194,7 +195,9 @@ impl Cluster {
         if moves {
             attempt.charge_to(endpoint);
         }
-        self.table[endpoint].holders -= 1;
+        let entry = &mut self.table[endpoint];
+        entry.holders -= 1;
+        entry.note_return(now, policy);
         self.give_back_pass(now, policy, call, endpoint, visit.pass, wakes);
     }
 
@@ -210,6 +213,14 @@ impl Cluster {
         let (rules, pass) = (&policy.circuit, charged.pass);
         let transition = circuit.on_result(now, rules, &mut self.rng, pass, Verdict::Success);
         self.note_transition(now, call, self.own, transition, wakes);
+    }
+
+    /// The dependency's own entry limits functions that make no exchange: this one makes one.
+    fn leave_own(&mut self, policy: &Rules, id: AttemptId) {
+        let charged = &self.attempts[id].charged;
+        if charged.endpoint == self.own && charged.permit {
+            self.table[self.own].note_unused(policy);
+        }
     }
 
     fn give_back_charged(
@@ -261,7 +272,7 @@ impl Cluster {
         policy: &Rules,
         id: AttemptId,
         want: Want<EndpointId>,
-        refusal: Refusal,
+        mut refusal: Refusal,
         ticket: &mut Option<TicketId>,
         waker: &Waker,
         wakes: &mut Wakes,
@@ -273,7 +284,9 @@ impl Cluster {
         }
         let start_by = self.attempts[id].deadline.before(SHORTEST_ATTEMPT);
         let is_call = !matches!(want, Want::Connection(_));
-        if now >= start_by || (is_call && ticket.is_none() && self.waiting_calls >= policy.queue) {
+        let turn = self.turn(now, policy, want, &mut refusal, *ticket);
+        let late = now >= start_by || turn.is_some_and(|turn| turn.due > start_by);
+        if late || (is_call && ticket.is_none() && self.waiting_calls >= policy.queue) {
             if let Some(left) = ticket.take() {
                 self.leave_queue(now, policy, self.call_of(id), left, wakes);
             }
@@ -282,7 +295,8 @@ impl Cluster {
         self.attempts[id].flags.phase = Phase::Queued;
         let call = self.call_of(id);
         let ticket = *ticket.get_or_insert_with(|| self.join_queue(now, call, want, waker));
-        Begin::Wait(self.queue.look_again(now, ticket).min(start_by))
+        let look = turn.map_or_else(|| self.queue.look_again(now, ticket), |turn| turn.look);
+        Begin::Wait(look.min(start_by))
     }
 
     fn refuse_exchange(&mut self, now: Instant, id: AttemptId, refusal: Refusal) -> Begin {
@@ -377,7 +391,7 @@ impl Cluster {
             visit.permit = false;
             self.release_permit(now, policy, endpoint, wakes);
         }
-        self.forget_if_done(id);
+        self.forget_if_done(id, wakes);
     }
 
     /// An exchange that waited is given up.
@@ -397,7 +411,7 @@ impl Cluster {
     }
 
     /// Drops the record of an attempt that is over and whose answers are all read.
-    pub(super) fn forget_if_done(&mut self, id: AttemptId) {
+    pub(super) fn forget_if_done(&mut self, id: AttemptId, wakes: &mut Wakes) {
         let done = |attempt: &Attempt| attempt.flags.over && !attempt.is_exchanging();
         if !self.attempts.get(id).is_some_and(done) {
             return;
@@ -405,6 +419,7 @@ impl Cluster {
         let Some(mut attempt) = self.attempts.remove(id) else {
             return;
         };
+        wakes.give_back(attempt.grants.take());
         for visit in attempt.visits() {
             debug_assert!(!visit.permit, "a finished attempt holds no permit");
             self.table[visit.endpoint].holders -= 1;

@@ -11,6 +11,8 @@ mod call;
 mod endpoint;
 mod events;
 mod exchange;
+mod limits;
+mod outlook;
 mod places;
 mod settle;
 mod snapshot;

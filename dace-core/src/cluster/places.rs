@@ -44,7 +44,7 @@ impl Cluster {
             return;
         }
         let listed = self.table[id].listed > 0;
-        while !self.table[id].is_full(policy.max_open_per_netloc) {
+        while !self.table[id].is_full(policy) {
             let force = listed && self.targets.panic;
             if look(now, policy, &self.table, id, force).is_err() {
                 return;

@@ -100,9 +100,14 @@ impl Cluster {
             heard => heard,
         };
         let late = finish == Finish::DeadlinePassed;
+        if attempt.grants.is_some() {
+            let sent = !attempt.is_unsent(class);
+            attempt.grants.iter_mut().for_each(|grants| grants.note_sent(sent));
+        }
         // Mostly it was at one netloc, and nothing of it is still being read.
         let simple = attempt.others.is_none() && charged.exchanges == 0;
         if simple {
+            wakes.give_back(attempt.grants.take());
             self.attempts.remove(id);
         }
         self.conclude(now, policy, call, &charged, softened(heard), late, wakes);
@@ -129,7 +134,7 @@ impl Cluster {
             self.table[charged.endpoint].holders -= 1;
         } else {
             self.give_back_permits(now, policy, id, wakes);
-            self.forget_if_done(id);
+            self.forget_if_done(id, wakes);
         }
         Some(Settled { class, unsafe_sent, refusal, endpoint: charged.endpoint, took })
     }
@@ -173,6 +178,7 @@ impl Cluster {
             Some(class) => class,
             None => Class::Ignored,
         };
+        self.table[visit.endpoint].note_end(now, policy, visit, class);
         self.hear(now, policy, call, visit.endpoint, visit.pass, class, elapsed, wakes);
     }
 

@@ -12,7 +12,8 @@ use super::endpoint::Endpoint;
 use super::totals::Totals;
 use crate::machine::circuit::CircuitState;
 use crate::machine::window::Counts;
-use crate::{Instant, Netloc};
+use crate::policy::Rules;
+use crate::{Instant, Netloc, SharedLimitSnapshot};
 
 /// A dependency at one instant, taken under its lock: all of it belongs together.
 ///
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub budget_thousandths: u64,
     /// Every netloc that is known, by name; the dependency itself first.
     pub endpoints: Vec<EndpointSnapshot>,
+    /// The limits that it shares with other dependencies, each read under its own lock.
+    pub shared_limits: Vec<SharedLimitSnapshot>,
     /// What was counted since the start.
     pub totals: Totals,
     /// Events dropped because nobody delivered them in time.
@@ -77,13 +80,19 @@ pub struct EndpointSnapshot {
     pub paused_for: Option<Duration>,
     /// Whether a balancer picks it.
     pub listed: bool,
+    /// What the adaptive limit allows, if there is one.
+    pub adaptive_limit: Option<u32>,
+    /// Tokens that the rate limit has left, if there is one.
+    pub rate_tokens: Option<u32>,
+    /// The share of attempts that the throttle refuses, in thousandths, if there is one.
+    pub throttled_thousandths: Option<u32>,
 }
 
 impl Cluster {
-    pub(crate) fn snapshot(&self, now: Instant) -> Snapshot {
+    pub(crate) fn snapshot(&self, now: Instant, policy: &Rules) -> Snapshot {
         let of = |(id, endpoint)| {
             let queued = self.queue.wants().filter(|want| want.place() == Some(id)).count();
-            EndpointSnapshot::of(now, endpoint, queued)
+            EndpointSnapshot::of(now, policy, endpoint, queued)
         };
         let mut others: Vec<_> = self.table.iter().filter(|(id, _)| *id != self.own).collect();
         others.sort_by(|(_, a), (_, b)| a.netloc.cmp(&b.netloc));
@@ -97,6 +106,7 @@ impl Cluster {
             closed: self.closed,
             budget_thousandths: self.tokens.available_thousandths(),
             endpoints: core::iter::once((self.own, own)).chain(others).map(of).collect(),
+            shared_limits: Vec::new(),
             totals: self.totals.summed(),
             events_dropped: self.events.dropped,
         }
@@ -104,7 +114,7 @@ impl Cluster {
 }
 
 impl EndpointSnapshot {
-    fn of(now: Instant, endpoint: &Endpoint, queued: usize) -> Self {
+    fn of(now: Instant, policy: &Rules, endpoint: &Endpoint, queued: usize) -> Self {
         let Counts { successes, failures } = endpoint.circuit.counts(now);
         Self {
             netloc: endpoint.netloc.clone(),
@@ -119,7 +129,26 @@ impl EndpointSnapshot {
             latency: endpoint.load.latency(now),
             paused_for: endpoint.is_paused(now).then(|| endpoint.paused_until.since(now)),
             listed: endpoint.listed > 0,
+            adaptive_limit: endpoint.adaptive_limit(policy),
+            rate_tokens: endpoint.tokens(now, policy),
+            throttled_thousandths: endpoint.throttled_thousandths(now, policy),
         }
+    }
+}
+
+impl EndpointSnapshot {
+    /// What the limits say, at the end of its line.
+    fn write_limits(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(limit) = self.adaptive_limit {
+            write!(f, "  limit {limit}")?;
+        }
+        if let Some(tokens) = self.rate_tokens {
+            write!(f, "  {tokens} tokens")?;
+        }
+        if let Some(share) = self.throttled_thousandths {
+            write!(f, "  throttled {}.{} %", share / 10, share % 10)?;
+        }
+        writeln!(f)
     }
 }
 
@@ -132,6 +161,12 @@ impl fmt::Display for Snapshot {
         f.write_str(if self.panic_mode { ", panic mode" } else { "" })?;
         writeln!(f, "{}", if self.closed { ", closed" } else { "" })?;
         writeln!(f, "{totals}")?;
+        for SharedLimitSnapshot { open, max_open, rate_tokens } in &self.shared_limits {
+            write!(f, "shared limit: {open} open")?;
+            max_open.map_or(Ok(()), |most| write!(f, " of {most}"))?;
+            rate_tokens.map_or(Ok(()), |tokens| write!(f, ", {tokens} tokens"))?;
+            writeln!(f)?;
+        }
         if self.events_dropped > 0 {
             writeln!(f, "{} events dropped", self.events_dropped)?;
         }
@@ -146,7 +181,7 @@ impl fmt::Display for Snapshot {
             None => String::from("-"),
         };
         for endpoint in &self.endpoints {
-            writeln!(
+            write!(
                 f,
                 "{:<28} {:<13} {:>8} {:>5} {:>6} {:>6} {:>6} {:>10} {:>8}",
                 endpoint.netloc.as_str(),
@@ -159,6 +194,7 @@ impl fmt::Display for Snapshot {
                 time(endpoint.latency, true),
                 time(endpoint.paused_for, false),
             )?;
+            endpoint.write_limits(f)?;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use slotmap::SlotMap;
 use alloc::sync::Arc;
 
 use super::endpoint::{Endpoint, EndpointId};
+use crate::policy::Rules;
 use crate::{Instant, Netloc};
 
 /// Entries that are looked at for one to forget.
@@ -61,9 +62,9 @@ impl Table {
     }
 
     /// The entry called `netloc`, made if there is none; a shared one if there is no room.
-    pub(crate) fn intern(&mut self, now: Instant, netloc: &Netloc) -> EndpointId {
-        if self.names.len() >= self.cap && !self.names.contains_key(netloc) && !self.forget_one(now)
-        {
+    pub(crate) fn intern(&mut self, now: Instant, policy: &Rules, netloc: &Netloc) -> EndpointId {
+        let is_new = self.names.len() >= self.cap && !self.names.contains_key(netloc);
+        if is_new && !self.forget_one(now, policy) {
             return self.overflow();
         }
         self.intern_listed(netloc)
@@ -106,10 +107,10 @@ impl Table {
     }
 
     /// Forgets one of the longest unused entries, if one of them may be.
-    fn forget_one(&mut self, now: Instant) -> bool {
+    fn forget_one(&mut self, now: Instant, policy: &Rules) -> bool {
         for _ in 0..LOOKED_AT {
             let Some(id) = self.oldest else { return false };
-            if self[id].is_forgettable(now) {
+            if self[id].is_forgettable(now, policy) {
                 self.unlink(id);
                 if let Some(entry) = self.endpoints.remove(id) {
                     self.names.remove(&entry.endpoint.netloc);

@@ -82,7 +82,11 @@ impl Totals {
     pub(super) fn count_refusal(&mut self, reason: Reason) {
         match reason {
             Reason::CircuitOpen => self.circuit_open += 1,
-            Reason::Full | Reason::Paused => self.rate_limited += 1,
+            Reason::Full
+            | Reason::Paused
+            | Reason::RateLimit
+            | Reason::Throttle
+            | Reason::SharedLimit => self.rate_limited += 1,
             Reason::NoEndpoint => self.no_endpoint += 1,
             Reason::Closed => self.after_close += 1,
             Reason::Config => self.wrong_picks += 1,

@@ -16,7 +16,8 @@ use crate::cluster::{Cluster, Selection, Shipped};
 use crate::dependency_id;
 use crate::http::Connect;
 use crate::policy::{ClientRules, Policy, Rules};
-use crate::{ConfigError, HttpBackend, Lock, Observer, Runtime, Target, TargetError};
+use crate::shared_limit::{self, Shares};
+use crate::{ConfigError, HttpBackend, Lock, Observer, Runtime, SharedLimit, Target, TargetError};
 
 /// Makes a [`Dependency`]. Every setting has a default that is safe in production; all are checked in
 /// [`build`](Self::build).
@@ -29,6 +30,7 @@ pub struct DependencyBuilder<R: Runtime, B: HttpBackend> {
     targets: Option<Result<Vec<Target>, ConfigError>>,
     load_balancer: Option<LoadBalancer>,
     observers: Result<Vec<Box<dyn Observer>>, ConfigError>,
+    shared_limits: Vec<SharedLimit>,
     http: http::Settings<B::Tls>,
     runtime: core::marker::PhantomData<fn() -> R>,
 }
@@ -41,6 +43,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
             targets: None,
             load_balancer: None,
             observers: Ok(Vec::new()),
+            shared_limits: Vec::new(),
             http: http::Settings::new(),
             runtime: core::marker::PhantomData,
         }
@@ -63,6 +66,13 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
     #[must_use]
     pub fn load_balancer(mut self, balancer: impl Into<LoadBalancer>) -> Self {
         self.load_balancer = Some(balancer.into());
+        self
+    }
+
+    /// A limit that other dependencies have a part in. Any number of them.
+    #[must_use]
+    pub fn shared_limit(mut self, limit: &SharedLimit) -> Self {
+        self.shared_limits.push(limit.clone());
         self
     }
 
@@ -115,16 +125,19 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
     fn prepare(self, runtime: &R) -> Result<Prepared, ConfigError> {
         let id = dependency_id::sanitise(&self.id)
             .ok_or_else(|| ConfigError::new("dependency_id", "must not be empty"))?;
-        let rules = Rules::new(self.policy)?;
+        let shared_limits = self.shared_limits;
+        shared_limit::validate(&shared_limits)?;
+        let rules = Rules::new(self.policy, !shared_limits.is_empty())?;
         let observers = self.observers?;
         let (selection, balancer) = select(self.targets, self.load_balancer)?;
         let client = ClientRules::new(&rules, self.http.fixed(runtime)?);
-        Ok(Prepared { id, rules, client, selection, balancer, observers })
+        Ok(Prepared { id, rules, client, selection, balancer, observers, shared_limits })
     }
 }
 
 /// Settings that were checked.
 struct Prepared {
+    shared_limits: Vec<SharedLimit>,
     id: Arc<str>,
     rules: Rules,
     client: ClientRules,
@@ -135,10 +148,11 @@ struct Prepared {
 
 impl Prepared {
     fn assemble<R: Runtime, B: HttpBackend>(self, runtime: R, backend: B) -> Dependency<R, B> {
-        let Self { id, rules, client, selection, balancer, observers } = self;
+        let Self { id, rules, client, selection, balancer, observers, shared_limits } = self;
         let targets = R::Lock::new(Arc::new(selection.targets().to_vec()));
+        let now = runtime.now();
         let observed = !observers.is_empty();
-        let cluster = Cluster::new(runtime.now(), &rules, &id, selection, observed, runtime.seed());
+        let cluster = Cluster::new(now, &rules, &id, selection, observed, runtime.seed());
         let shared = Shared {
             state: R::Lock::new(State { rules, cluster }),
             client: R::Lock::new(Arc::new(client)),
@@ -148,6 +162,7 @@ impl Prepared {
             id,
             balancer,
             targets,
+            shares: Shares::new(now, shared_limits),
             observers,
         };
         let shared = Arc::new(shared);

@@ -91,7 +91,7 @@ impl<R: Runtime, B> Dependency<R, B> {
     /// # Errors
     /// The first setting that cannot be used, and what would be right. The old policy then stays.
     pub fn reload(&self, policy: Policy) -> Result<(), ConfigError> {
-        let rules = Rules::new(policy)?;
+        let rules = Rules::new(policy, self.shared.shares.any())?;
         let now = self.shared.runtime.now();
         self.shared.reload(now, rules);
         Ok(())
@@ -100,7 +100,9 @@ impl<R: Runtime, B> Dependency<R, B> {
     /// What the dependency looks like now.
     pub fn snapshot(&self) -> Snapshot {
         let now = self.shared.runtime.now();
-        self.shared.section(|_, cluster, _| cluster.snapshot(now))
+        let mut snapshot = self.shared.section(|policy, cluster, _| cluster.snapshot(now, policy));
+        snapshot.shared_limits = self.shared.shares.snapshot(now);
+        snapshot
     }
 
     /// The circuit of a netloc (`host:port`, or the dependency's own id), for control by hand.

@@ -134,6 +134,16 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
         })
     }
 
+    /// Asks the shared limits, then the machine. What it did not use is given back after unlocking.
+    fn share(self: Pin<&mut Self>, now: Instant, cx: &Context<'_>) -> Action {
+        let this = self.project();
+        let machine = this.machine;
+        let mut shared = this.shared.shares.take(now).map(Some);
+        this.shared.section(|policy, cluster, wakes| {
+            machine.on_shared(now, policy, cluster, &mut shared, cx.waker(), wakes)
+        })
+    }
+
     /// Asks the user's balancer.
     fn propose(mut self: Pin<&mut Self>) {
         let mut guard = self.as_mut().guard();
@@ -183,6 +193,10 @@ where
                 Action::Propose => {
                     self.as_mut().propose();
                     action = self.as_mut().ask(now, cx);
+                    continue;
+                }
+                Action::Share => {
+                    action = self.as_mut().share(now, cx);
                     continue;
                 }
                 Action::Attempt { id, number, slot, deadline, look_at } => {

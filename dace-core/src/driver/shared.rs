@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use crate::cluster::{BATCH, Claim, Cluster};
 use crate::machine::queue::Wakes;
 use crate::policy::{ClientRules, Rules};
+use crate::shared_limit::Shares;
 use crate::{Balancer, Event, Instant, Lock, Observer, Runtime, Span, Target};
 
 /// Batches that the ring holds, and some more.
@@ -26,6 +27,8 @@ pub(crate) struct Shared<R: Runtime, B> {
     pub(crate) balancer: Option<Arc<dyn Balancer>>,
     /// What a balancer of the user's is shown.
     pub(crate) targets: R::Lock<Arc<Vec<Target>>>,
+    /// Its parts in limits of several dependencies.
+    pub(crate) shares: Shares,
     pub(crate) observers: Vec<Box<dyn Observer>>,
     /// Whether anybody reads the texts of errors.
     pub(crate) errors_read: bool,

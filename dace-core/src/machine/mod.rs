@@ -12,8 +12,11 @@
 //!
 //! They are public for tests and benches of your own; most users never meet them.
 
+pub mod accepts;
 pub mod balancer;
 pub mod circuit;
+pub mod gcra;
+pub mod gradient;
 pub mod hedge;
 pub mod queue;
 pub(crate) mod retry;

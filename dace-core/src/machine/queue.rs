@@ -10,12 +10,14 @@
 use core::task::Waker;
 use core::time::Duration;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use slotmap::SlotMap;
 
 use crate::Instant;
+use crate::shared_limit::Grants;
 
 /// How long a free place is kept for the waiter that it was offered to.
 pub const OFFER: Duration = Duration::from_millis(10);
@@ -25,28 +27,39 @@ slotmap::new_key_type! {
     pub struct TicketId;
 }
 
-/// Wakers to be woken after unlocking.
+/// What is left to be done after unlocking: wakers to be woken, and grants of shared limits, whose locks
+/// are never taken inside of another, to be given back.
 #[derive(Debug, Default)]
 #[must_use]
-pub struct Wakes(Vec<Waker>);
+pub struct Wakes {
+    wakers: Vec<Waker>,
+    grants: Vec<Box<Grants>>,
+}
 
 impl Wakes {
     /// Nobody.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self { wakers: Vec::new(), grants: Vec::new() }
     }
 
     /// Wakes `waker` too.
     pub fn push(&mut self, waker: Waker) {
-        self.0.push(waker);
+        self.wakers.push(waker);
+    }
+
+    /// Gives these back.
+    pub(crate) fn give_back(&mut self, grants: Option<Box<Grants>>) {
+        self.grants.extend(grants);
     }
 
     /// Wakes all. Only after unlocking: a waker may run anything.
     pub fn wake(self) {
-        if self.0.is_empty() {
+        let Self { wakers, grants } = self;
+        drop(grants);
+        if wakers.is_empty() {
             return;
         }
-        for waker in self.0 {
+        for waker in wakers {
             waker.wake();
         }
     }
@@ -245,6 +258,18 @@ impl<P: Copy + PartialEq> Queue<P> {
             return Some((place, end.min(now)));
         }
         None
+    }
+
+    /// How many wait for `want` before this waiter, or at all, and were offered nothing yet.
+    pub fn ahead(&self, id: Option<TicketId>, want: Want<P>) -> usize {
+        let before = self.order.iter().take_while(|other| Some(**other) != id);
+        let waits = |ticket: &&Ticket<P>| ticket.want == want && ticket.state == State::Waiting;
+        before.filter_map(|id| self.tickets.get(*id)).filter(waits).count()
+    }
+
+    /// Whether a place may be kept for somebody.
+    pub fn has_offers(&self) -> bool {
+        !self.offers.is_empty()
     }
 
     /// When the waiter has to look again if nobody wakes it.

@@ -38,6 +38,8 @@ pub(crate) enum Outlook {
     Circuit(Instant),
     /// When a pause ends that the server asked for.
     Pause(Instant),
+    /// When there is a token of the rate limit.
+    Rate(Instant),
 }
 
 /// A retry that was decided.
@@ -79,6 +81,7 @@ pub(crate) fn decide(
         Outlook::Open => (ordinary, Why::Deadline, WaitCause::Backoff),
         Outlook::Circuit(at) => (ordinary.max(at), Why::NoEndpoint, WaitCause::Circuit),
         Outlook::Pause(at) => (ordinary.max(at), Why::Hint, WaitCause::Pause),
+        Outlook::Rate(at) => (ordinary.max(at), Why::NoEndpoint, WaitCause::RateLimit),
     };
     let asked = match failed.class {
         Class::Throttled(Some(hint)) => hint,

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use super::{Backoff, Breaker, Budget, Hedge, Thousandths};
+use super::{AdaptiveLimit, Backoff, Breaker, Budget, Hedge, RateLimit, Thousandths, Throttle};
 
 /// A value of a setting.
 pub(super) trait Data: Sized {
@@ -59,7 +59,7 @@ macro_rules! plain {
     )*};
 }
 
-plain!(bool, u32, usize, Backoff, Breaker, Budget, Hedge);
+plain!(bool, u32, usize, AdaptiveLimit, Backoff, Breaker, Budget, Hedge, RateLimit, Throttle);
 
 impl Data for Thousandths {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -154,6 +154,10 @@ fn duration(text: &str) -> Option<Duration> {
 /// Makes a type with `new` and `validate` a table of its fields.
 macro_rules! table {
     ($type:ident { $($key:ident),* $(,)? }) => {
+        crate::policy::data::table!($type, $type::new(), { $($key),* });
+    };
+    // `$start` has what is said by no key.
+    ($type:ident, $start:expr, { $($key:ident),* $(,)? }) => {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 struct Table;
@@ -170,7 +174,7 @@ macro_rules! table {
                         A: serde::de::MapAccess<'de>,
                     {
                         use serde::de::Error as _;
-                        let mut table = $type::new();
+                        let mut table = $start;
                         $(let mut $key = false;)*
                         while let Some(key) = map.next_key::<alloc::string::String>()? {
                             match key.as_str() {
@@ -221,6 +225,10 @@ table!(Backoff { base, cap });
 table!(Breaker { consecutive_failures, failure_rate, min_calls, probes, successes, max_open });
 table!(Budget { deposit, banked, unlimited });
 table!(Hedge { max_extra });
+table!(AdaptiveLimit { floor, ceiling, start, smoothing, tolerance });
+table!(Throttle { multiplier, allowance, window });
+// Nobody guesses a rate: without `permits` and `per` it is none.
+table!(RateLimit, RateLimit::new(0, Duration::ZERO), { permits, per, burst });
 
 /// The error for a key that no setting has.
 pub(super) fn unknown<E: Error>(key: &str, known: &[&str]) -> E {

@@ -1,5 +1,6 @@
 //! The settings of a dependency, and what follows from them.
 
+mod adaptive_limit;
 mod backoff;
 mod bounds;
 mod breaker;
@@ -8,18 +9,25 @@ mod client;
 #[cfg(feature = "serde")]
 mod data;
 mod hedge;
+mod rate_limit;
 mod settings;
+mod throttle;
 
+pub use adaptive_limit::AdaptiveLimit;
 pub use backoff::Backoff;
 pub use bounds::{Bounds, Lint};
 pub use breaker::Breaker;
 pub use budget::Budget;
 pub(crate) use client::{ClientRules, Fixed};
 pub use hedge::Hedge;
+pub use rate_limit::RateLimit;
 pub use settings::Policy;
 pub(crate) use settings::{not_zero, positive};
+pub use throttle::Throttle;
 
 use core::ops::Deref;
+
+use alloc::boxed::Box;
 
 use crate::ConfigError;
 use crate::machine::circuit::CircuitRules;
@@ -29,15 +37,38 @@ use crate::machine::circuit::CircuitRules;
 pub(crate) struct Rules {
     policy: Policy,
     pub(crate) circuit: CircuitRules,
+    pub(crate) limits: Option<Box<LimitRules>>,
+    /// Whether a limit is shared with other dependencies.
+    pub(crate) shares: bool,
+}
+
+/// The limits beside `max_open_per_netloc`, at least one of them.
+#[derive(Clone, Debug)]
+pub(crate) struct LimitRules {
+    pub(crate) rate: Option<RateLimit>,
+    pub(crate) adaptive: Option<AdaptiveLimit>,
+    pub(crate) throttle: Option<Throttle>,
+}
+
+impl LimitRules {
+    fn of(policy: &Policy) -> Option<Box<Self>> {
+        let (rate, adaptive) = (policy.rate_limit.clone(), policy.adaptive_limit.clone());
+        let throttle = policy.throttle.clone();
+        let asked = rate.is_some() || adaptive.is_some() || throttle.is_some();
+        asked.then(|| Box::new(Self { rate, adaptive, throttle }))
+    }
 }
 
 impl Rules {
+    /// `shares`: whether a limit is shared with other dependencies.
+    ///
     /// # Errors
     /// The first setting that cannot be used.
-    pub(crate) fn new(policy: Policy) -> Result<Self, ConfigError> {
+    pub(crate) fn new(policy: Policy, shares: bool) -> Result<Self, ConfigError> {
         policy.validate()?;
         let circuit = CircuitRules::new(&policy.breaker, policy.circuit_reset_timeout);
-        Ok(Self { policy, circuit })
+        let limits = LimitRules::of(&policy);
+        Ok(Self { policy, circuit, limits, shares })
     }
 }
 

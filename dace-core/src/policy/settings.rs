@@ -4,7 +4,8 @@
 use core::time::Duration;
 
 use crate::{
-    Backoff, Breaker, Budget, ConfigError, DependencyBuilder, Hedge, HttpBackend, Runtime,
+    AdaptiveLimit, Backoff, Breaker, Budget, ConfigError, DependencyBuilder, Hedge, HttpBackend,
+    RateLimit, Runtime, Throttle,
 };
 
 macro_rules! settings {
@@ -166,6 +167,16 @@ settings! {
 
     /// A second attempt beside a slow one. Default: none.
     hedge: Hedge;
+
+    /// The most attempts that begin at one netloc in a span of time. Default: none.
+    rate_limit: RateLimit;
+
+    /// A limit of open operations at each netloc that finds by itself what the server can do, beside
+    /// [`max_open_per_netloc`](Self::max_open_per_netloc): the smaller one binds. Default: none.
+    adaptive_limit: AdaptiveLimit;
+
+    /// Refuses attempts here when a server accepts too few of them. Default: none.
+    throttle: Throttle;
 }
 
 impl Policy {
@@ -194,6 +205,9 @@ impl Policy {
         not_zero("max_redirects", self.max_redirects as usize, none)?;
         self.breaker.validate()?;
         self.hedge.as_ref().map_or(Ok(()), Hedge::validate)?;
+        self.rate_limit.as_ref().map_or(Ok(()), RateLimit::validate)?;
+        self.adaptive_limit.as_ref().map_or(Ok(()), AdaptiveLimit::validate)?;
+        self.throttle.as_ref().map_or(Ok(()), Throttle::validate)?;
         self.backoff.validate()?;
         self.budget.validate()
     }

@@ -1,6 +1,7 @@
 //! The way in: one step of admission, and what comes of it.
 
 use core::task::Waker;
+use core::time::Duration;
 
 use alloc::boxed::Box;
 
@@ -8,23 +9,83 @@ use super::{Action, Beside, CallMachine, Ended, Run, Slot, State, Verdict};
 use crate::cluster::Cluster;
 use crate::cluster::admission::{Admit, Ask, Grant, Proposal};
 use crate::cluster::attempt::Attempt;
-use crate::machine::queue::{TicketId, Wakes};
+use crate::machine::queue::{OFFER, TicketId, Wakes};
 use crate::machine::retry::SHORTEST_ATTEMPT;
 use crate::policy::Rules;
 use crate::refusal::{Reason, Refusal};
+use crate::shared_limit::Grants;
 use crate::{Class, Instant, Why, render};
 
 /// How often a user's balancer is asked for one attempt.
 const PROPOSALS: u8 = 4;
 
+/// What the shared limits grant, or for how long one of them is used up, if that is known.
+pub(crate) type Shared = Result<Option<Box<Grants>>, Option<Duration>>;
+
 impl CallMachine {
-    /// One step of admission, from the queue if the call waits there.
-    pub(super) fn admit(
+    /// A step of admission, once the limits that the dependency shares were asked.
+    pub(super) fn enter(
         &mut self,
         now: Instant,
         policy: &Rules,
         cluster: &mut Cluster,
         ticket: Option<TicketId>,
+        waker: &Waker,
+        wakes: &mut Wakes,
+    ) -> Action {
+        if policy.shares {
+            self.state = ticket.map_or(State::Admission, State::Queued);
+            return Action::Share;
+        }
+        self.admit(now, policy, cluster, ticket, &mut None, waker, wakes)
+    }
+
+    /// The answer to [`Action::Share`]. The grants are taken if the call is let in; else the driver drops
+    /// them.
+    pub(crate) fn on_shared(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        cluster: &mut Cluster,
+        shared: &mut Shared,
+        waker: &Waker,
+        wakes: &mut Wakes,
+    ) -> Action {
+        if let State::Running(run) = self.state {
+            return match shared {
+                Ok(grants) => self.hedge(now, policy, cluster, run, grants, wakes),
+                Err(_) => self.stay_alone(run),
+            };
+        }
+        let ticket = match core::mem::replace(&mut self.state, State::Done) {
+            State::Queued(ticket) => Some(ticket),
+            _ => None,
+        };
+        let again = match shared {
+            Ok(grants) => return self.admit(now, policy, cluster, ticket, grants, waker, wakes),
+            Err(again) => *again,
+        };
+        let start_by = self.deadline.before(SHORTEST_ATTEMPT);
+        if let Some(ticket) = ticket.filter(|_| now < start_by) {
+            // It keeps its place.
+            self.state = State::Queued(ticket);
+            return Action::Queue(now.after(again.unwrap_or(OFFER).max(OFFER)).min(start_by));
+        }
+        self.leave(now, policy, cluster, ticket, wakes);
+        let netloc = cluster.table[cluster.own].netloc.clone();
+        let refusal = Refusal { reason: Reason::SharedLimit, netloc, retry_after: again };
+        self.refused(now, policy, cluster, refusal, wakes)
+    }
+
+    /// One step of admission, from the queue if the call waits there.
+    #[expect(clippy::too_many_arguments, reason = "one step, all of it needed")]
+    fn admit(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        cluster: &mut Cluster,
+        ticket: Option<TicketId>,
+        grants: &mut Option<Box<Grants>>,
         waker: &Waker,
         wakes: &mut Wakes,
     ) -> Action {
@@ -59,12 +120,14 @@ impl CallMachine {
         match admitted {
             Admit::Go(grant) => {
                 self.leave(now, policy, cluster, ticket, wakes);
-                self.run(now, cluster, grant, deadline)
+                self.run(now, cluster, grant, deadline, grants.take())
             }
-            Admit::Full(want, refusal) => {
+            Admit::Full(want, mut refusal) => {
                 let start_by = self.deadline.before(SHORTEST_ATTEMPT);
                 let room = ticket.is_some() || cluster.waiting_calls < policy.queue;
-                if now >= start_by || !room {
+                let turn = cluster.turn(now, policy, want, &mut refusal, ticket);
+                let late = now >= start_by || turn.is_some_and(|turn| turn.due > start_by);
+                if late || !room {
                     self.leave(now, policy, cluster, ticket, wakes);
                     return self.refused(now, policy, cluster, refusal, wakes);
                 }
@@ -77,7 +140,9 @@ impl CallMachine {
                     }
                 };
                 self.state = State::Queued(ticket);
-                Action::Queue(cluster.queue.look_again(now, ticket).min(start_by))
+                let look_again = || cluster.queue.look_again(now, ticket);
+                let look = turn.map_or_else(look_again, |turn| turn.look);
+                Action::Queue(look.min(start_by))
             }
             Admit::Refused(refusal) => {
                 self.leave(now, policy, cluster, ticket, wakes);
@@ -126,6 +191,7 @@ impl CallMachine {
         cluster: &mut Cluster,
         grant: Grant,
         deadline: Instant,
+        grants: Option<Box<Grants>>,
     ) -> Action {
         self.attempts += 1;
         self.proposals = 0;
@@ -136,6 +202,7 @@ impl CallMachine {
             let shared = cluster.table[grant.endpoint].netloc != *target.netloc();
             attempt.target = shared.then(|| Box::new(target));
         }
+        attempt.take_grants(grants);
         let id = cluster.begin_attempt(now, attempt);
         let (slot, from) = (Slot::First, self.hedge_from(now, cluster));
         let beside = from.map_or(Beside::Nothing, Beside::From);
@@ -154,8 +221,8 @@ impl CallMachine {
         wakes: &mut Wakes,
     ) -> Action {
         self.proposals += 1;
-        if cluster.asks_user() && self.proposals < PROPOSALS && refusal.reason != Reason::NoEndpoint
-        {
+        let elsewhere = !matches!(refusal.reason, Reason::NoEndpoint | Reason::SharedLimit);
+        if cluster.asks_user() && self.proposals < PROPOSALS && elsewhere {
             self.proposal = Proposal::Unasked;
             self.state = State::Admission;
             return Action::Propose;

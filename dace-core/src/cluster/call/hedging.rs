@@ -1,5 +1,7 @@
 //! A second attempt beside a slow one, and what becomes of the two.
 
+use alloc::boxed::Box;
+
 use super::{Action, Beside, CallMachine, Run, Slot, State};
 use crate::cluster::Cluster;
 use crate::cluster::admission::{Ask, Proposal};
@@ -9,6 +11,7 @@ use crate::event::What;
 use crate::machine::queue::Wakes;
 use crate::machine::retry::SHORTEST_ATTEMPT;
 use crate::policy::Rules;
+use crate::shared_limit::Grants;
 use crate::{Class, Instant};
 
 impl CallMachine {
@@ -44,23 +47,24 @@ impl CallMachine {
         match run.beside {
             Beside::Nothing => Action::WaitUntil(run.deadline),
             Beside::From(from) if now < from => Action::WaitUntil(from.min(run.deadline)),
-            Beside::From(_) => self.hedge(now, policy, cluster, run, wakes),
+            Beside::From(_) if policy.shares => Action::Share,
+            Beside::From(_) => self.hedge(now, policy, cluster, run, &mut None, wakes),
             Beside::Hedge { deadline, .. } if now >= deadline => Action::Cancel(Slot::Hedge),
             Beside::Hedge { deadline, .. } => Action::WaitUntil(deadline.min(run.deadline)),
         }
     }
 
     /// Begins the hedge, if everything allows it. It is not thought of again.
-    fn hedge(
+    pub(super) fn hedge(
         &mut self,
         now: Instant,
         policy: &Rules,
         cluster: &mut Cluster,
         run: Run,
+        grants: &mut Option<Box<Grants>>,
         wakes: &mut Wakes,
     ) -> Action {
-        let alone = Run { beside: Beside::Nothing, ..run };
-        self.state = State::Running(alone);
+        let alone = self.stay_alone(run);
         let first = &cluster.attempts[run.id];
         let (after, endpoint) = (now.since(first.started), first.charged.endpoint);
         let safe =
@@ -68,13 +72,13 @@ impl CallMachine {
         let paid =
             cluster.tokens.has_one() && cluster.hedging.as_ref().is_some_and(|h| h.has_one());
         if !safe || !paid || self.attempts > policy.retry_attempts {
-            return Action::WaitUntil(run.deadline);
+            return alone;
         }
         let deadline = now.after(policy.attempt_timeout).min(self.deadline);
         let (tried, proposal) = ([endpoint], Proposal::Unasked);
         let ask = Ask { call: self.call, tried: &tried, deadline, proposal: &proposal };
         let Some(grant) = cluster.admit_beside(now, policy, &ask, wakes) else {
-            return Action::WaitUntil(run.deadline);
+            return alone;
         };
         let taken = cluster.tokens.try_take();
         let taken = cluster.hedging.as_mut().is_some_and(|hedging| hedging.try_take()) && taken;
@@ -84,11 +88,19 @@ impl CallMachine {
         cluster.totals.hedges += 1;
         cluster.events.push(now, self.call, || What::Hedged { after });
         let number = self.attempts;
-        let id = cluster.begin_attempt(now, Attempt::new(now, self.call, number, deadline, grant));
+        let mut attempt = Attempt::new(now, self.call, number, deadline, grant);
+        attempt.take_grants(grants.take());
+        let id = cluster.begin_attempt(now, attempt);
         cluster.rivals.push((run.id, id));
         self.state = State::Running(Run { beside: Beside::Hedge { id, deadline }, ..run });
         let look_at = deadline.min(run.deadline);
         Action::Attempt { id, number, slot: Slot::Hedge, deadline, look_at }
+    }
+
+    /// There is no hedge.
+    pub(super) fn stay_alone(&mut self, run: Run) -> Action {
+        self.state = State::Running(Run { beside: Beside::Nothing, ..run });
+        Action::WaitUntil(run.deadline)
     }
 
     /// Which attempt runs in this place, and the one beside it.

@@ -55,7 +55,7 @@ impl Bench {
         let fits = |want| want == Want::Any || want == place;
         let mut wakes = Wakes::new();
         let offered = self.queue.try_offer(now, place, fits, &mut wakes);
-        assert_eq!(wakes.0.len(), usize::from(offered), "one offer wakes one");
+        assert_eq!(wakes.wakers.len(), usize::from(offered), "one offer wakes one");
         wakes.wake();
         offered
     }

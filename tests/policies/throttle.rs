@@ -1,0 +1,231 @@
+//! Client-side throttling.
+
+use std::time::Duration;
+
+use dace::{Reason, RoundRobin, Throttle, What};
+use dace_sim::Sim;
+
+use crate::support::{Builder, Dependency, Seen, dependency, get_root, ms, secs};
+
+/// One target, no breaker, no retries.
+fn at_a(sim: &Sim, set: impl FnOnce(Builder) -> Builder) -> Dependency {
+    dependency(sim, |builder| {
+        let builder =
+            builder.targets(["http://a:80"]).retry_attempts(0).max_open_per_netloc(10_000);
+        set(builder.circuit_reset_timeout(Duration::ZERO))
+    })
+}
+
+fn throttled(dependency: &Dependency) -> u32 {
+    dependency.snapshot().endpoints[1].throttled_thousandths.unwrap()
+}
+
+/// A hundred calls in a second, whatever becomes of them, for so long.
+async fn load(sim: &Sim, dependency: &Dependency, time: Duration) {
+    let end = sim.elapsed() + time;
+    while sim.elapsed() < end {
+        let dependency = dependency.clone();
+        let _task = sim.spawn(async move {
+            let _ = get_root(&dependency).await;
+        });
+        sim.sleep(ms(10)).await;
+    }
+}
+
+#[test]
+fn a_dead_servers_load_stays_below_a_tenth_and_it_gets_all_of_it_again_once_it_is_well() {
+    let sim = Sim::new(1);
+    let server = sim.server("http://a:80");
+    server.answers(secs(60)..secs(660), 503);
+    let a = at_a(&sim, |builder| builder.throttle(Throttle::new()));
+    sim.run(async {
+        load(&sim, &a, secs(60)).await;
+        assert_eq!((server.requests(), throttled(&a)), (6_000, 0));
+        load(&sim, &a, secs(120)).await;
+        // Until what it accepted before is out of the window, K = 2 lets through as much again.
+        let first = server.requests() - 6_000;
+        let before = server.requests();
+        load(&sim, &a, secs(480)).await;
+        let dead = server.requests() - before;
+        println!("dead: {first} of 12000 at first, then {dead} of 48000");
+        assert!(first < 12_000, "{first}");
+        assert!(dead * 100 < 48_000, "{dead}");
+        let well = sim.elapsed();
+        while throttled(&a) > 0 {
+            load(&sim, &a, secs(1)).await;
+            assert!(sim.elapsed() - well < secs(900), "{}", a.snapshot());
+        }
+        println!("well again after {:?}", sim.elapsed() - well);
+        let before = server.requests();
+        load(&sim, &a, secs(60)).await;
+        assert_eq!(server.requests() - before, 6_000);
+    });
+}
+
+#[test]
+fn a_server_that_was_never_well_gets_less_than_a_tenth_from_the_start() {
+    let sim = Sim::new(1);
+    let server = sim.server("http://a:80");
+    server.down(..);
+    let seen = Seen::default();
+    let a = at_a(&sim, |builder| builder.throttle(Throttle::new()).observer(seen.clone()));
+    sim.run(load(&sim, &a, secs(60)));
+    let sent = a.snapshot().totals.attempts;
+    println!("never well: {sent} of 6000");
+    assert!(sent * 10 < 6_000, "{sent}");
+    assert!(throttled(&a) > 990);
+    let error = sim.run(get_root(&a)).unwrap_err();
+    assert!(error.is_rejected() && error.retry_after().is_none(), "{error}");
+    let refusals = seen.events().into_iter().filter_map(|event| match event.what {
+        What::Refused { refusal } => Some(refusal.reason()),
+        _ => None,
+    });
+    assert!(refusals.into_iter().all(|reason| reason == Reason::Throttle));
+    assert_eq!(server.requests(), 0);
+}
+
+#[test]
+fn a_server_that_hangs_is_seen_before_its_first_timeout() {
+    // B15.
+    let sim = Sim::new(1);
+    sim.server("http://a:80").hangs(secs(5)..);
+    let a = at_a(&sim, |builder| builder.throttle(Throttle::new()).timeout(secs(30)));
+    sim.run(async {
+        load(&sim, &a, secs(5)).await;
+        assert_eq!(throttled(&a), 0);
+        load(&sim, &a, secs(20)).await;
+        assert_eq!(a.snapshot().totals.timed_out, 0);
+        assert!(throttled(&a) > 500, "{}", a.snapshot());
+    });
+}
+
+#[test]
+fn a_healthy_server_is_never_throttled_and_nothing_is_drawn() {
+    // With jitter in the retries, a number more or less would show.
+    let story = |throttle: bool| {
+        let sim = Sim::new(3);
+        sim.server("http://a:80").latency(ms(30)).failing(0.3, 500);
+        let seen = Seen::default();
+        let a = dependency(&sim, |builder| {
+            let builder = builder.targets(["http://a:80"]).backoff(dace::Backoff::new());
+            let builder = builder.observer(seen.clone()).circuit_reset_timeout(Duration::ZERO);
+            if throttle { builder.throttle(Throttle::new()) } else { builder }
+        });
+        sim.run(load(&sim, &a, secs(5)));
+        seen.log()
+    };
+    assert_eq!(story(true), story(false));
+}
+
+#[test]
+fn callers_that_go_away_and_wrong_requests_are_no_reason() {
+    let sim = Sim::new(1);
+    let server = sim.server("http://a:80");
+    server.latency(ms(100));
+    let a = at_a(&sim, |builder| builder.throttle(Throttle::new()));
+    sim.run(async {
+        for _ in 0..100 {
+            let mut call = Box::pin(get_root(&a));
+            std::future::poll_fn(|cx| {
+                assert!(call.as_mut().poll(cx).is_pending());
+                std::task::Poll::Ready(())
+            })
+            .await;
+        }
+        assert_eq!((server.requests(), throttled(&a)), (100, 0));
+        server.answers(.., 404);
+        for _ in 0..100 {
+            get_root(&a).await.unwrap_err();
+        }
+        assert_eq!((server.requests(), throttled(&a)), (200, 0));
+        // What the server itself refuses is one.
+        server.answers(.., 429);
+        for _ in 0..200 {
+            let _ = get_root(&a).await;
+        }
+        assert!(throttled(&a) > 100);
+    });
+}
+
+#[test]
+fn a_call_that_one_server_sheds_goes_to_another_one() {
+    let sim = Sim::new(1);
+    let (a, b) = (sim.server("http://a:80"), sim.server("http://b:80"));
+    a.answers(.., 503);
+    let both = dependency(&sim, |builder| {
+        let targets = RoundRobin::new(["http://a:80", "http://b:80"]);
+        let builder = builder.load_balancer(targets).retry_attempts(0);
+        builder.circuit_reset_timeout(Duration::ZERO).throttle(Throttle::new())
+    });
+    sim.run(async {
+        let mut failed = 0;
+        for _ in 0..1_000 {
+            match get_root(&both).await {
+                Ok(_) => {}
+                Err(error) if error.is_rejected() => panic!("{error}"),
+                Err(_) => failed += 1,
+            }
+        }
+        assert!(failed < 100, "{failed}");
+        assert_eq!((a.requests(), b.requests()), (failed, 1_000 - failed));
+        // If both shed, the call is refused.
+        b.answers(.., 503);
+        let mut refused = 0;
+        for _ in 0..5_000 {
+            refused += u32::from(get_root(&both).await.unwrap_err().is_rejected());
+        }
+        assert!(refused > 1_000, "{refused}");
+    });
+}
+
+#[test]
+fn a_probe_of_the_circuit_is_not_shed() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").answers(..secs(20), 503);
+    let a = at_a(&sim, |builder| builder.throttle(Throttle::new()).circuit_reset_timeout(secs(10)));
+    sim.run(async {
+        load(&sim, &a, secs(20)).await;
+        // Five failures opened it, so there is little to go by; the rest of the window is refused here.
+        load(&sim, &a, secs(40)).await;
+        assert_eq!(a.snapshot().endpoints[1].circuit, dace::CircuitState::Closed);
+    });
+}
+
+#[test]
+fn multiplier_allowance_and_window_are_what_they_are_set_to() {
+    let reaches = |throttle: Throttle| {
+        let sim = Sim::new(1);
+        let server = sim.server("http://a:80");
+        server.failing(0.75, 503);
+        let a = at_a(&sim, |builder| builder.throttle(throttle));
+        sim.run(load(&sim, &a, secs(200)));
+        server.requests()
+    };
+    // A quarter of what is sent is accepted, whatever is sent: below K = 4 that is never enough.
+    let (two, five) = (reaches(Throttle::new()), reaches(Throttle::new().multiplier(5.0)));
+    println!("K = 2: {two}, K = 5: {five}");
+    assert!(two < 2_000 && five > 18_000, "{two}, {five}");
+    let wide = reaches(Throttle::new().allowance(1_000_000));
+    assert_eq!(wide, 20_000);
+    let recovery = |throttle: Throttle| {
+        let sim = Sim::new(1);
+        sim.server("http://a:80").down(..secs(60));
+        let a = at_a(&sim, |builder| builder.throttle(throttle));
+        sim.run(load(&sim, &a, secs(60)));
+        sim.run(sim.sleep(secs(30)));
+        throttled(&a)
+    };
+    assert!(recovery(Throttle::new()) > 900);
+    assert_eq!(recovery(Throttle::new().window(secs(30))), 0);
+}
+
+#[test]
+fn a_new_list_of_targets_forgets_nothing() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").down(..);
+    let a = at_a(&sim, |builder| builder.throttle(Throttle::new()));
+    sim.run(load(&sim, &a, secs(10)));
+    let before = throttled(&a);
+    a.set_targets(["http://a:80", "http://b:80"]).unwrap();
+    assert!(before > 900 && throttled(&a) == before);
+}
