@@ -64,7 +64,15 @@ fn busy(sim: &Sim, capacity: usize, latency: Duration, jitter: Duration) -> (Ser
 
 #[test]
 fn it_finds_a_servers_capacity_in_ten_seconds_and_follows_when_it_halves() {
-    for (capacity, latency, jitter) in [(50, 50, 0), (50, 100, 0), (100, 50, 0), (50, 40, 20)] {
+    for (capacity, latency, jitter) in [
+        (10, 20, 0),
+        (20, 50, 0),
+        (50, 50, 0),
+        (50, 100, 0),
+        (100, 50, 0),
+        (50, 40, 20),
+        (100, 25, 50),
+    ] {
         let sim = Sim::new(7);
         let (server, a) = busy(&sim, capacity, ms(latency), ms(jitter));
         sim.run(async {

@@ -3,14 +3,14 @@
 //! Results come in windows of at least 20, at least 100 ms, and at least twice the latency, so that each
 //! sees what the last change did. A window moves the limit to
 //!
-//!     limit × gradient × accepted + limit / 16
+//!     limit × gradient × accepted + limit / 24
 //!
 //! by [`smoothing`](AdaptiveLimit::smoothing), where the gradient is how the latency without load
 //! compares with that of the window (from ½ to 1, times the tolerance), and `accepted` is the share that
 //! did not fail, time out or get throttled: Netflix's *concurrency-limits* (`Gradient2Limit`), and DCTCP
 //! (RFC 8257) for the failures. What is dropped early says nothing. The last term is room to grow, only
 //! if the limit was used up; in proportion, so that the limit stands at the same multiple of every
-//! capacity, 1.17 by default.
+//! capacity, 1.1 by default.
 //!
 //! **The latency without load is measured, not remembered.** An average over a long time (`Gradient2`)
 //! learns the queue that it is to prevent, and the limit of a busy server creeps up for ever. So every ten
@@ -185,7 +185,7 @@ impl Gradient {
         self.searching &= gradient == 1000 && bad <= 60;
         let target = match used_up {
             true if self.searching => self.limit + self.limit / 2,
-            true => self.limit * factor / 1000 + (self.limit / 16).max(LEAST_GROWTH),
+            true => self.limit * factor / 1000 + (self.limit / 24).max(LEAST_GROWTH),
             false => self.limit * factor / 1000,
         };
         let smoothing = if self.searching { 1000 } else { u64::from(rules.smoothing.0) };

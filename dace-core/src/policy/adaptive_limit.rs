@@ -28,14 +28,14 @@ pub struct AdaptiveLimit {
 
 impl AdaptiveLimit {
     /// From 1 to 200, 20 at the start (ceiling, start and smoothing as in Netflix's *concurrency-limits*,
-    /// `Gradient2Limit`; its tolerance of 1.5 lets half of a server's capacity queue up, so here it is 1.1).
+    /// `Gradient2Limit`; its tolerance of 1.5 lets half of a server's capacity queue up, so here it is 1.05).
     pub const fn new() -> Self {
         Self {
             floor: 1,
             ceiling: 200,
             start: 20,
             smoothing: Thousandths(200),
-            tolerance: Thousandths(1100),
+            tolerance: Thousandths(1050),
         }
     }
 
@@ -69,7 +69,7 @@ impl AdaptiveLimit {
     }
 
     /// How much slower than without load the server may be before it falls, from 1 to 10 in thousandths.
-    /// Default 1.1. More forgives a noisy latency, and lets about as much more queue up at the server.
+    /// Default 1.05. More forgives a noisy latency, and lets about as much more queue up at the server.
     #[must_use]
     pub fn tolerance(mut self, factor: f64) -> Self {
         self.tolerance = Thousandths::of(factor);
