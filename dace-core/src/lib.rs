@@ -39,13 +39,16 @@ pub use driver::{
     Agent, ByFn, ByType, Call, CircuitControl, Close, Dependency, DependencyBuilder, Execution,
     Fallback, Http, Judge, NoFallback, OrElse, Reported, RequestBuilder, Response,
 };
+#[doc(hidden)]
+pub use driver::{Base, Story};
+pub use driver::{Cache, Cached, Coalesced, Failure, Group, Part, Rescued};
 pub use error::{ConfigError, Error, Trail, WaitCause, Why};
 pub use event::{Control, Event, Observer, Outcome, Phase, Span, What};
 pub use http::{HttpBackend, HttpError, NoHttp};
 pub use instant::Instant;
 pub use machine::circuit::CircuitState;
 pub use netloc::{Netloc, Scheme, Target, TargetError};
-pub use policy::{Backoff, Breaker, Budget};
+pub use policy::{Backoff, Breaker, Budget, CachePolicy};
 pub use refusal::{Reason, Refusal};
 pub use report::{AttemptReport, Report};
 pub use runtime::{Adapter, Lock, Runtime};

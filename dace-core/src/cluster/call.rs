@@ -201,6 +201,11 @@ impl CallMachine {
         matches!(self.state, State::New(_) | State::Done)
     }
 
+    /// Whether what it ended with is a success, and not merely no error.
+    pub(crate) fn ended_well(&self) -> bool {
+        !self.failed && self.last.class == Class::Success
+    }
+
     pub(crate) fn started(&self) -> Instant {
         self.started
     }

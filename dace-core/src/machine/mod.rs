@@ -13,7 +13,10 @@
 //! They are public for tests and benches of your own; most users never meet them.
 
 pub mod balancer;
+pub mod cache;
 pub mod circuit;
+pub mod flights;
+pub mod index;
 pub mod queue;
 pub(crate) mod retry;
 pub mod tokens;

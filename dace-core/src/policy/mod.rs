@@ -3,11 +3,13 @@
 mod backoff;
 mod breaker;
 mod budget;
+mod cache;
 mod client;
 
 pub use backoff::Backoff;
 pub use breaker::Breaker;
 pub use budget::Budget;
+pub use cache::CachePolicy;
 pub(crate) use client::ClientRules;
 
 use core::time::Duration;

@@ -1,0 +1,4 @@
+//! Whole policies in virtual time, with the numbers that they are there for.
+
+mod cache;
+mod shared;
