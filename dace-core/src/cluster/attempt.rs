@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::admission::Grant;
 use super::endpoint::EndpointId;
+use crate::http::advice::Advice;
 use crate::machine::circuit::Pass;
 use crate::refusal::Refusal;
 use crate::{Class, Instant, Phase, Scheme, Target};
@@ -32,6 +33,8 @@ pub(super) struct Attempt {
     pub(super) others: Option<Box<Vec<Visit>>>,
     /// Exchanges under way that must not happen twice and have no answer yet.
     pub(super) unsafe_open: u32,
+    /// What answers said of trying again, beside what their classes say.
+    pub(super) advice: Advice,
     /// The picked target, if its netloc shares an entry with others.
     pub(super) target: Option<Box<Target>>,
     /// The last exchange that dace refused.
@@ -91,6 +94,7 @@ impl Attempt {
             charged: Visit::new(now, grant.endpoint, grant.pass),
             others: None,
             unsafe_open: 0,
+            advice: Advice::default(),
             target: None,
             refusal: None,
         }

@@ -16,6 +16,7 @@ use super::attempt::{Attempt, AttemptId, Visit};
 use super::endpoint::EndpointId;
 use crate::event::What;
 use crate::http::Sent;
+use crate::http::advice::Advice;
 use crate::machine::circuit::Verdict;
 use crate::machine::queue::{TicketId, Wakes, Want};
 use crate::machine::retry::SHORTEST_ATTEMPT;
@@ -59,6 +60,8 @@ pub(crate) struct End {
     pub(crate) replay_safe: bool,
     /// The answer came over a connection that carries many exchanges at a time.
     pub(crate) multiplexed: bool,
+    /// What it said of trying again.
+    pub(crate) advice: Advice,
 }
 
 impl Cluster {
@@ -312,7 +315,32 @@ impl Cluster {
             attempt.unsafe_open = attempt.unsafe_open.saturating_sub(1);
             attempt.flags.unsafe_sent |= end.sent != Sent::Unsent;
         }
+        // A throttle's wait is told with its class.
+        let told = matches!(end.class, Class::Throttled(_));
+        let wait = end.advice.wait.filter(|_| !told);
+        self.on_advice(now, policy, id, endpoint, Advice { wait, ..end.advice });
         self.on_exchange_class(now, policy, id, endpoint, end.class, wakes);
+    }
+
+    /// An answer said something of trying again.
+    pub(crate) fn on_advice(
+        &mut self,
+        now: Instant,
+        policy: &Policy,
+        id: AttemptId,
+        endpoint: EndpointId,
+        advice: Advice,
+    ) {
+        if advice == Advice::default() {
+            return;
+        }
+        let call = self.call_of(id);
+        if let Some(attempt) = self.attempts.get_mut(id) {
+            attempt.advice = attempt.advice.and(advice);
+        }
+        if let Some(wait) = advice.wait {
+            self.pause(now, policy, call, endpoint, wait);
+        }
     }
 
     /// An exchange, or the body of its answer, was of this class. While its attempt runs that is part of

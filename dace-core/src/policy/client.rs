@@ -1,7 +1,10 @@
 //! What the core's part of the HTTP client goes by.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
+use super::Hints;
+use crate::DeadlineHeader;
 use crate::http::Header;
 use crate::http::proxy::Proxies;
 
@@ -15,4 +18,17 @@ pub(crate) struct ClientRules {
     /// For requests that have none of the same name.
     pub(crate) headers: Arc<[Header]>,
     pub(crate) proxies: Proxies,
+    /// What of answers is read beside `Retry-After`, if anything is.
+    pub(crate) hints: Option<Box<Hints>>,
+    /// What each request says of the call that it is made in, if anything is.
+    pub(crate) announced: Option<Box<Announced>>,
+}
+
+/// What each request says of the call that it is made in.
+#[derive(Clone, Debug)]
+pub(crate) struct Announced {
+    /// What is left of its deadline.
+    pub(crate) deadline: Option<DeadlineHeader>,
+    /// The number of the attempt, in the header of this name.
+    pub(crate) attempt: Option<Box<str>>,
 }

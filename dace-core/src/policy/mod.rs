@@ -5,12 +5,14 @@ mod breaker;
 mod budget;
 mod cache;
 mod client;
+mod hints;
 
 pub use backoff::Backoff;
 pub use breaker::Breaker;
 pub use budget::Budget;
 pub use cache::CachePolicy;
-pub(crate) use client::ClientRules;
+pub(crate) use client::{Announced, ClientRules};
+pub use hints::Hints;
 
 use core::time::Duration;
 
