@@ -48,7 +48,7 @@ pub use http::{DeadlineHeader, HttpBackend, HttpError, NoHttp};
 pub use instant::Instant;
 pub use machine::circuit::CircuitState;
 pub use netloc::{Netloc, Scheme, Target, TargetError};
-pub use policy::{Backoff, Breaker, Budget, CachePolicy, Hints};
+pub use policy::{Backoff, Breaker, Budget, CachePolicy, Hints, Priority};
 pub use refusal::{Reason, Refusal};
 pub use report::{AttemptReport, Report};
 pub use runtime::{Adapter, Lock, Runtime};

@@ -25,6 +25,8 @@ pub enum Reason {
     Full,
     /// There is no endpoint.
     NoEndpoint,
+    /// It waited for a place, and had to make room for a call of a higher priority.
+    Shed,
 }
 
 impl Reason {
@@ -35,6 +37,7 @@ impl Reason {
             Self::Paused => "paused",
             Self::Full => "full",
             Self::NoEndpoint => "no_endpoint",
+            Self::Shed => "shed",
         }
     }
 }
@@ -59,7 +62,9 @@ impl Refusal {
         let Self { reason, netloc, retry_after } = self;
         match reason {
             Reason::CircuitOpen => Error::CircuitOpen { netloc, retry_after, source },
-            Reason::Paused | Reason::Full => Error::RateLimited { netloc, retry_after, source },
+            Reason::Paused | Reason::Full | Reason::Shed => {
+                Error::RateLimited { netloc, retry_after, source }
+            }
             Reason::NoEndpoint => Error::NoEndpoint { source },
         }
     }
@@ -72,6 +77,9 @@ impl fmt::Display for Refusal {
             Reason::Paused => write!(f, "{} asked for a pause", self.netloc),
             Reason::Full => write!(f, "{} has no free place", self.netloc),
             Reason::NoEndpoint => f.write_str("no endpoint to call"),
+            Reason::Shed => {
+                write!(f, "the queue for {} was needed for more important calls", self.netloc)
+            }
         }
     }
 }

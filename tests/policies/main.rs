@@ -3,4 +3,5 @@
 mod cache;
 mod deadlines;
 mod hints;
+mod priorities;
 mod shared;

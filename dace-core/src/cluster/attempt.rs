@@ -7,6 +7,7 @@ use super::admission::Grant;
 use super::endpoint::EndpointId;
 use crate::http::advice::Advice;
 use crate::machine::circuit::Pass;
+use crate::machine::queue::Rank;
 use crate::refusal::Refusal;
 use crate::{Class, Instant, Phase, Scheme, Target};
 
@@ -35,6 +36,8 @@ pub(super) struct Attempt {
     pub(super) unsafe_open: u32,
     /// What answers said of trying again, beside what their classes say.
     pub(super) advice: Advice,
+    /// Where its exchanges wait in the queue.
+    pub(super) rank: Rank,
     /// The picked target, if its netloc shares an entry with others.
     pub(super) target: Option<Box<Target>>,
     /// The last exchange that dace refused.
@@ -95,6 +98,7 @@ impl Attempt {
             others: None,
             unsafe_open: 0,
             advice: Advice::default(),
+            rank: Rank::default(),
             target: None,
             refusal: None,
         }

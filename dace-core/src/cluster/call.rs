@@ -28,7 +28,7 @@ use crate::instant::nanos;
 use crate::machine::queue::{TicketId, Wakes};
 use crate::policy::Policy;
 use crate::refusal::Refusal;
-use crate::{Class, ConfigError, Instant, Why};
+use crate::{Class, ConfigError, Instant, Priority, Why};
 use told::Text;
 
 /// What the driver does next.
@@ -96,6 +96,7 @@ pub(crate) struct Start {
     /// What is left of a deadline that was handed down.
     pub(crate) within: Duration,
     pub(crate) idempotent: bool,
+    pub(crate) priority: Option<Priority>,
 }
 
 #[derive(Debug)]
@@ -113,6 +114,8 @@ pub(crate) struct CallMachine {
     attempts: u32,
     proposals: u8,
     idempotent: bool,
+    /// What it said of its importance.
+    priority: Option<Priority>,
     /// The retry that comes took a token.
     token_held: bool,
     /// The attempt under way took a token.
@@ -165,6 +168,7 @@ impl CallMachine {
             attempts: 0,
             proposals: 0,
             idempotent: true,
+            priority: None,
             token_held: false,
             token_spent: false,
             failed: false,
@@ -266,6 +270,7 @@ impl CallMachine {
         self.call = cluster.calls_begun;
         self.started = now;
         self.idempotent = start.idempotent;
+        self.priority = start.priority;
         self.deadline = now.after(start.timeout.min(start.within));
         self.hang_after = nanos(policy.hang_after(start.timeout));
         self.state = State::Admission;

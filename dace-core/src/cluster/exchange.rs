@@ -94,6 +94,15 @@ impl Cluster {
         waker: &Waker,
         wakes: &mut Wakes,
     ) -> Begin {
+        if let Some(refusal) = ticket.and_then(|ticket| self.shed(ticket)) {
+            if let Some(left) = ticket.take() {
+                self.leave_queue(now, policy, self.call_of(id), left, wakes);
+            }
+            return match self.attempts.contains_key(id) {
+                true => self.refuse_exchange(now, id, refusal),
+                false => Begin::AttemptOver,
+            };
+        }
         let offer = self.take_turn(now, policy, *ticket, waker, wakes);
         let begin = self.step(now, policy, id, wish, wakes);
         if let Some(place) = offer {
@@ -270,7 +279,9 @@ impl Cluster {
         }
         let start_by = self.attempts[id].deadline.before(SHORTEST_ATTEMPT);
         let is_call = !matches!(want, Want::Connection(_));
-        if now >= start_by || (is_call && ticket.is_none() && self.waiting_calls >= policy.queue) {
+        let rank = self.attempts[id].rank;
+        let joins = is_call && ticket.is_none();
+        if now >= start_by || (joins && !self.has_room(policy, rank, wakes)) {
             if let Some(left) = ticket.take() {
                 self.leave_queue(now, policy, self.call_of(id), left, wakes);
             }
@@ -278,7 +289,7 @@ impl Cluster {
         }
         self.attempts[id].flags.phase = Phase::Queued;
         let call = self.call_of(id);
-        let ticket = *ticket.get_or_insert_with(|| self.join_queue(now, call, want, waker));
+        let ticket = *ticket.get_or_insert_with(|| self.join_queue(now, call, rank, want, waker));
         Begin::Wait(self.queue.look_again(now, ticket).min(start_by))
     }
 

@@ -89,7 +89,7 @@ impl Totals {
     pub(super) fn count_refusal(&mut self, reason: Reason) {
         match reason {
             Reason::CircuitOpen => self.circuit_open += 1,
-            Reason::Full | Reason::Paused => self.rate_limited += 1,
+            Reason::Full | Reason::Paused | Reason::Shed => self.rate_limited += 1,
             Reason::NoEndpoint => {}
         }
     }

@@ -46,8 +46,12 @@ pub(super) struct Drive<R: Runtime, B, F, Fut: Future> {
 impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
     pub(super) fn new(shared: Arc<Shared<R, B>>, function: F) -> Self {
         let policy = &shared.policy;
-        let start =
-            Start { timeout: policy.timeout, within: Duration::MAX, idempotent: policy.idempotent };
+        let start = Start {
+            timeout: policy.timeout,
+            within: Duration::MAX,
+            idempotent: policy.idempotent,
+            priority: None,
+        };
         Self {
             connect_timeout: policy.connect_timeout,
             shared,

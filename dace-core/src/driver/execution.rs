@@ -21,7 +21,7 @@ use super::judge::{ByFn, ByType, Judge};
 use super::part::{Base, Part, Story};
 use super::shared::Shared;
 use crate::report::Report;
-use crate::{Class, Error, Runtime};
+use crate::{Class, Error, Priority, Runtime};
 
 /// A call made by [`Dependency::call`](crate::Dependency::call): adjust it, then await or spawn it.
 ///
@@ -78,6 +78,13 @@ impl<R: Runtime, B, F, Fut: Future, J, L> Execution<R, B, F, Fut, J, L> {
     /// every new connection, `Duration::MAX` leaves it to the other timeouts.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.drive.connect_timeout = timeout;
+        self
+    }
+
+    /// How important the call is, where it has to wait for a place. Default: [`Priority::Normal`], in
+    /// order of arrival. A call that says it goes before new work of its class when it is retried.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.drive.adjust(|start| start.priority = Some(priority));
         self
     }
 

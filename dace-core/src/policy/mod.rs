@@ -6,6 +6,7 @@ mod budget;
 mod cache;
 mod client;
 mod hints;
+mod priority;
 
 pub use backoff::Backoff;
 pub use breaker::Breaker;
@@ -13,6 +14,7 @@ pub use budget::Budget;
 pub use cache::CachePolicy;
 pub(crate) use client::{Announced, ClientRules};
 pub use hints::Hints;
+pub use priority::Priority;
 
 use core::time::Duration;
 

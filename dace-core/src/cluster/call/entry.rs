@@ -13,7 +13,7 @@ use crate::machine::queue::{TicketId, Wakes};
 use crate::machine::retry::SHORTEST_ATTEMPT;
 use crate::policy::Policy;
 use crate::refusal::{Reason, Refusal};
-use crate::{Class, Instant, Why};
+use crate::{Class, Instant, Priority, Why};
 
 /// How often a user's balancer is asked for one attempt.
 const PROPOSALS: u8 = 4;
@@ -29,6 +29,10 @@ impl CallMachine {
         waker: &Waker,
         wakes: &mut Wakes,
     ) -> Action {
+        if let Some(refusal) = ticket.and_then(|ticket| cluster.shed(ticket)) {
+            self.leave(now, policy, cluster, ticket, wakes);
+            return self.refused(now, policy, cluster, refusal, wakes);
+        }
         if cluster.asks_user() && self.wants_proposal(cluster) {
             self.state = ticket.map_or(State::Admission, State::Queued);
             return Action::Propose;
@@ -59,8 +63,9 @@ impl CallMachine {
             }
             Admit::Full(want, refusal) => {
                 let start_by = self.deadline.before(SHORTEST_ATTEMPT);
-                let room = ticket.is_some() || cluster.waiting_calls < policy.queue;
-                if now >= start_by || !room {
+                let rank = Priority::rank(self.priority, self.attempts > 0);
+                let mut room = || ticket.is_some() || cluster.has_room(policy, rank, wakes);
+                if now >= start_by || !room() {
                     self.leave(now, policy, cluster, ticket, wakes);
                     return self.refused(now, policy, cluster, refusal, wakes);
                 }
@@ -69,7 +74,7 @@ impl CallMachine {
                     Some(ticket) => ticket,
                     None => {
                         self.leave(now, policy, cluster, ticket, wakes);
-                        cluster.join_queue(now, self.call, want, waker)
+                        cluster.join_queue(now, self.call, rank, want, waker)
                     }
                 };
                 self.state = State::Queued(ticket);
@@ -128,6 +133,7 @@ impl CallMachine {
         self.token_spent = core::mem::replace(&mut self.token_held, false);
         let number = self.attempts;
         let mut attempt = Attempt::new(now, self.call, number, deadline, grant);
+        attempt.rank = Priority::rank(self.priority, number > 1);
         if let Proposal::Target(target) = core::mem::take(&mut self.proposal) {
             let shared = cluster.table[grant.endpoint].netloc != *target.netloc();
             attempt.target = shared.then(|| Box::new(target));
@@ -153,8 +159,8 @@ impl CallMachine {
         wakes: &mut Wakes,
     ) -> Action {
         self.proposals += 1;
-        if cluster.asks_user() && self.proposals < PROPOSALS && refusal.reason != Reason::NoEndpoint
-        {
+        let is_final = matches!(refusal.reason, Reason::NoEndpoint | Reason::Shed);
+        if cluster.asks_user() && self.proposals < PROPOSALS && !is_final {
             self.proposal = Proposal::Unasked;
             self.state = State::Admission;
             return Action::Propose;
