@@ -88,6 +88,34 @@ fn a8_a_cancelled_leader_hands_off_and_its_place_is_back_before() {
     assert_eq!((totals.dropped, totals.succeeded, totals.shared), (1, 1, 2));
 }
 
+/// Looks, when it is woken, how many operations are open.
+struct Look(Dependency, AtomicU32);
+
+impl std::task::Wake for Look {
+    fn wake(self: Arc<Self>) {
+        self.1.store(self.0.snapshot().endpoints[1].open, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a8_whoever_is_woken_finds_the_places_of_the_cancelled_leader_free() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").latency(10 * MS);
+    let (a, names) = (dependency(&sim), Group::<u32, String>::new());
+    let look = Arc::new(Look(a.clone(), AtomicU32::new(9)));
+    let waker = Waker::from(look.clone());
+    sim.run(async {
+        let mut leader = Box::pin(a.call(get).shared(&names, 1));
+        let mut follower = Box::pin(a.call(get).shared(&names, 1));
+        let mut cx = Context::from_waker(&waker);
+        assert!(leader.as_mut().poll(&mut cx).is_pending());
+        assert!(follower.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(a.snapshot().endpoints[1].open, 1);
+        drop(leader);
+        assert_eq!(look.1.load(Ordering::Relaxed), 0);
+    });
+}
+
 #[test]
 fn a8_a_parked_follower_is_promoted_and_one_that_nobody_polls_holds_up_nobody() {
     let sim = Sim::new(1);
