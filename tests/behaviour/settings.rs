@@ -1,5 +1,4 @@
 //! Every setter has a test that fails when the setting is ignored, and a table says which.
-//!
 //! The table is `docs/settings.md`; `DACE_BLESS=1 cargo test --test behaviour settings` writes it anew.
 
 use std::fmt::Write as _;
