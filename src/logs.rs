@@ -203,6 +203,18 @@ impl Observer for Logs {
             What::FallbackUsed => {
                 limited!(self, id, event, Fallback, warn, call = event.call, "fallback used");
             }
+            What::CacheHit { age } => line!(debug, id, event, ?age, "answer from cache"),
+            What::StaleUsed { age } => limited!(
+                self,
+                id,
+                event,
+                Fallback,
+                warn,
+                call = event.call,
+                ?age,
+                "stale answer used"
+            ),
+            What::AnswerShared => line!(debug, id, event, "answer shared"),
             What::Queued { .. } => line!(trace, id, event, netloc = netloc(), "queued"),
             What::Dequeued { waited, .. } => {
                 line!(trace, id, event, netloc = netloc(), ?waited, "dequeued");

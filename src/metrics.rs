@@ -21,6 +21,7 @@ use crate::names::{self, ByNetloc};
 /// | `dace_calls_total` | counter | `dependency`, `outcome` |
 /// | `dace_call_duration_seconds` | histogram | `dependency` |
 /// | `dace_fallbacks_total` | counter | `dependency` |
+/// | `dace_answers_total` | counter | `dependency`, `from` |
 /// | `dace_attempts_total` | counter | `dependency`, `netloc`, `class` |
 /// | `dace_attempt_duration_seconds` | histogram | `dependency`, `netloc` |
 /// | `dace_open_attempts` | gauge | `dependency` |
@@ -65,6 +66,7 @@ fn describe() {
         "Time that calls took, with all waits."
     );
     describe_counter!("dace_fallbacks_total", count, "Calls whose fallback was used.");
+    describe_counter!("dace_answers_total", count, "Answers of a cache or of another call.");
     describe_counter!("dace_attempts_total", count, "Attempts that ended, by what that means.");
     describe_histogram!("dace_attempt_duration_seconds", time, "Time that attempts took.");
     describe_gauge!("dace_open_attempts", count, "Attempts under way.");
@@ -103,6 +105,7 @@ struct Series {
     calls: Labelled,
     call_time: Histogram,
     fallbacks: Counter,
+    answers: Labelled,
     open: Gauge,
     retries: Counter,
     hedges: Counter,
@@ -134,6 +137,7 @@ impl Series {
             calls: Labelled::new("dace_calls_total", "outcome", &id, None),
             call_time: metrics::histogram!("dace_call_duration_seconds", "dependency" => id.clone()),
             fallbacks: metrics::counter!("dace_fallbacks_total", "dependency" => id.clone()),
+            answers: Labelled::new("dace_answers_total", "from", &id, None),
             open: metrics::gauge!("dace_open_attempts", "dependency" => id.clone()),
             retries: metrics::counter!("dace_retries_total", "dependency" => id.clone()),
             hedges: metrics::counter!("dace_hedges_total", "dependency" => id.clone()),
@@ -219,6 +223,9 @@ impl Observer for Metrics {
                 series.call_time.record(took.as_secs_f64());
             }
             What::FallbackUsed => series.fallbacks.increment(1),
+            What::CacheHit { .. } => series.answers.count("cache"),
+            What::StaleUsed { .. } => series.answers.count("stale"),
+            What::AnswerShared => series.answers.count("shared"),
             What::AttemptStarted { open, .. } => series.open.set(*open),
             What::AttemptEnded { netloc, class, took, open, .. } => {
                 series.open.set(*open);

@@ -239,6 +239,8 @@ pub enum Why {
     NoEndpoint,
     /// All attempts were used.
     NoAttempts,
+    /// The server said not to try again.
+    Server,
 }
 
 impl Why {
@@ -248,8 +250,16 @@ impl Why {
     }
 
     /// The names of all, in the order of [`index`](Self::index).
-    pub(crate) const NAMES: [&'static str; 7] =
-        ["class", "not_replay_safe", "budget", "deadline", "hint", "no_endpoint", "no_attempts"];
+    pub(crate) const NAMES: [&'static str; 8] = [
+        "class",
+        "not_replay_safe",
+        "budget",
+        "deadline",
+        "hint",
+        "no_endpoint",
+        "no_attempts",
+        "server",
+    ];
 
     /// Its place among all.
     pub(crate) const fn index(self) -> usize {
@@ -267,6 +277,7 @@ impl fmt::Display for Why {
             Self::Hint => "not retried: the server asked for a longer wait",
             Self::NoEndpoint => "not retried: no endpoint would take it in time",
             Self::NoAttempts => "no attempts left",
+            Self::Server => "not retried: the server said not to",
         })
     }
 }

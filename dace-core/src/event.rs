@@ -150,6 +150,18 @@ pub enum What {
     },
     /// The value came from the fallback, or should have.
     FallbackUsed,
+    /// A cache answered, and no call was made.
+    CacheHit {
+        /// How old the answer is.
+        age: Duration,
+    },
+    /// The call ended in an error, and a cache answered in its place.
+    StaleUsed {
+        /// How old the answer is.
+        age: Duration,
+    },
+    /// The answer is that of an equal call, and no call was made.
+    AnswerShared,
     /// The list of targets was replaced.
     TargetsReplaced {
         /// How many there are now.

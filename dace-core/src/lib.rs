@@ -40,14 +40,18 @@ pub use driver::{
     Agent, ByFn, ByType, Call, CircuitControl, Close, Dependency, DependencyBuilder, Execution,
     Fallback, Http, Judge, NoFallback, OrElse, Reported, RequestBuilder, Response,
 };
+#[doc(hidden)]
+pub use driver::{Base, Story};
+pub use driver::{Cache, Cached, Coalesced, Failure, Group, Part, Rescued};
 pub use error::{ConfigError, Error, Trail, WaitCause, Why};
 pub use event::{Control, Event, Observer, Outcome, Phase, Span, What};
-pub use http::{HttpBackend, HttpError, NoHttp};
+pub use http::{DeadlineHeader, HttpBackend, HttpError, NoHttp};
 pub use instant::Instant;
 pub use machine::circuit::CircuitState;
 pub use netloc::{Netloc, Scheme, Target, TargetError};
 pub use policy::{
-    AdaptiveLimit, Backoff, Bounds, Breaker, Budget, Hedge, Lint, Policy, RateLimit, Throttle,
+    AdaptiveLimit, Backoff, Bounds, Breaker, Budget, CachePolicy, Hedge, Hints, Lint, Policy,
+    Priority, RateLimit, Throttle,
 };
 pub use refusal::{Reason, Refusal};
 pub use report::{AttemptReport, Report};

@@ -36,6 +36,8 @@ pub enum Reason {
     Throttle,
     /// A limit that is shared between dependencies.
     SharedLimit,
+    /// It waited for a place, and had to make room for a call of a higher priority.
+    Shed,
 }
 
 impl Reason {
@@ -51,6 +53,7 @@ impl Reason {
             Self::RateLimit => "rate_limit",
             Self::Throttle => "throttle",
             Self::SharedLimit => "shared_limit",
+            Self::Shed => "shed",
         }
     }
 }
@@ -79,7 +82,8 @@ impl Refusal {
             | Reason::Full
             | Reason::RateLimit
             | Reason::Throttle
-            | Reason::SharedLimit => Error::RateLimited { netloc, retry_after, source },
+            | Reason::SharedLimit
+            | Reason::Shed => Error::RateLimited { netloc, retry_after, source },
             Reason::NoEndpoint => Error::NoEndpoint { source },
             Reason::Closed => Error::Closed,
             Reason::Config => {
@@ -101,6 +105,9 @@ impl fmt::Display for Refusal {
             Reason::RateLimit => write!(f, "the rate limit of {} is used up", self.netloc),
             Reason::Throttle => write!(f, "{} accepts too few requests", self.netloc),
             Reason::SharedLimit => write!(f, "a limit that {} shares is used up", self.netloc),
+            Reason::Shed => {
+                write!(f, "the queue for {} was needed for more important calls", self.netloc)
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::driver::Story;
 use crate::{Class, Error, Event, Instant, Netloc, Phase, WaitCause, What, Why};
 
 /// A call's result, and how it came about. From [`report`](crate::Execution::report).
@@ -57,25 +58,28 @@ pub struct AttemptReport {
 }
 
 impl<T, E> Report<T, E> {
-    pub(crate) fn new(
-        dependency_id: &str,
-        result: Result<T, Error<E>>,
-        decisions: Vec<Event>,
-        fallback_used: bool,
-        took: Duration,
-    ) -> Self {
+    pub(crate) fn new(story: Story, result: Result<T, Error<E>>) -> Self {
+        let Story { dependency_id, events: decisions, fallback_used, took } = story;
         let attempts = attempts(&decisions);
-        let dependency_id = dependency_id.into();
+        let dependency_id = (*dependency_id).into();
         Self { dependency_id, result, attempts, decisions, fallback_used, took }
+    }
+
+    /// How old the answer is, if it is a cache's: then no call was made, or it ended in an error.
+    pub fn cached(&self) -> Option<Duration> {
+        match self.decisions.last()?.what {
+            What::CacheHit { age } | What::StaleUsed { age } => Some(age),
+            _ => None,
+        }
     }
 
     /// Why no further attempt was made, if the call, before any fallback, ended with the error of
     /// one.
     pub fn why(&self) -> Option<Why> {
-        match self.decisions.last()?.what {
+        self.decisions.iter().rev().find_map(|event| match event.what {
             What::CallEnded { why, .. } => why,
             _ => None,
-        }
+        })
     }
 }
 
@@ -178,6 +182,10 @@ impl<T, E> fmt::Display for Report<T, E> {
                 What::CallEnded { outcome, .. } => {
                     let then = if self.fallback_used { ", in its place the fallback" } else { "" };
                     write!(f, "\n  {since:?}: {}{then}", outcome.name())?;
+                }
+                What::CacheHit { age } => write!(f, "\n  {since:?}: from the cache, {age:?} old")?,
+                What::StaleUsed { age } => {
+                    write!(f, "\n  {since:?}: in its place from the cache, {age:?} old")?;
                 }
                 _ => {}
             }

@@ -34,7 +34,7 @@ pub trait Runtime: Send + Sync + 'static {
     fn seed(&self) -> u64;
 
     /// The time since the Unix epoch, if the runtime knows it. Used for one thing only: to read a
-    /// `Retry-After` date when the answer has no `Date` of its own.
+    /// `Retry-After` date, or a quota's reset, when the answer has no `Date` of its own.
     fn unix_time(&self) -> Option<Duration> {
         None
     }

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dace_core::Netloc;
-use dace_core::http::{Fault, FaultKind, Head, HttpBackend, Request, Response, Sent, Version};
+use dace_core::http::{
+    Fault, FaultKind, Head, Header, HttpBackend, Request, Response, Sent, Version,
+};
 use futures_core::Stream;
 
 use crate::clock::{SimSleep, World};
@@ -87,9 +89,9 @@ impl HttpBackend for SimBackend {
                         return Err(reset());
                     }
                     drop(state);
-                    let Answer { status, headers, pieces, ending, .. } = answer;
+                    let Answer { status, headers, pieces, trailers, ending, .. } = answer;
                     let pieces = pieces.into_iter();
-                    let body = SimBody { open, pieces, ending, next: None };
+                    let body = SimBody { open, pieces, trailers, ending, next: None };
                     Ok(Response { head: SimHead { status, headers }, body })
                 }
             }
@@ -98,6 +100,10 @@ impl HttpBackend for SimBackend {
 
     fn fault(error: &SimError) -> Fault {
         error.0
+    }
+
+    fn trailers(body: &SimBody) -> &[Header] {
+        if body.pieces.as_slice().is_empty() { &body.trailers } else { &[] }
     }
 }
 
@@ -137,6 +143,7 @@ impl Head for SimHead {
 pub struct SimBody {
     open: Open,
     pieces: std::vec::IntoIter<(Duration, Bytes)>,
+    trailers: Vec<Header>,
     ending: Ending,
     next: Option<(SimSleep, Bytes)>,
 }

@@ -52,6 +52,7 @@ pub struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     pub(crate) pieces: Vec<(Duration, Bytes)>,
+    pub(crate) trailers: Vec<Header>,
     pub(crate) ending: Ending,
     pub(crate) latency: Duration,
 }
@@ -76,6 +77,7 @@ impl Answer {
             status,
             headers: Vec::new(),
             pieces: Vec::new(),
+            trailers: Vec::new(),
             ending: Ending::Complete,
             latency: Duration::ZERO,
         }
@@ -97,6 +99,13 @@ impl Answer {
     #[must_use]
     pub fn piece(mut self, after: Duration, piece: impl Into<Bytes>) -> Self {
         self.pieces.push((after, piece.into()));
+        self
+    }
+
+    /// Adds a field that comes after the body; one that cannot be sent is left out.
+    #[must_use]
+    pub fn trailer(mut self, name: &str, value: &str) -> Self {
+        self.trailers.extend(Header::new(name, value.as_bytes().to_vec()));
         self
     }
 

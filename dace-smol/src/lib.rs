@@ -43,6 +43,12 @@ pub type Call = dace_core::Call<SmolRuntime, IsahcBackend>;
 /// An answer.
 pub type Response = dace_core::Response<SmolRuntime, IsahcBackend>;
 
+/// Answers that are kept, for [`cached`](dace_core::Execution::cached) calls.
+pub type Cache<K, T> = dace_core::Cache<SmolRuntime, K, T>;
+
+/// Calls that may share their answers, for [`shared`](dace_core::Execution::shared) calls.
+pub type Group<K, T, E> = dace_core::Group<SmolRuntime, K, T, E>;
+
 /// The dependency that decorated functions with this id share here: for snapshots, control by hand and new
 /// targets.
 ///

@@ -58,6 +58,12 @@ pub type Call = dace_core::Call<TokioRuntime, HyperBackend>;
 /// An answer.
 pub type Response = dace_core::Response<TokioRuntime, HyperBackend>;
 
+/// Answers that are kept, for [`cached`](dace_core::Execution::cached) calls.
+pub type Cache<K, T> = dace_core::Cache<TokioRuntime, K, T>;
+
+/// Calls that may share their answers, for [`shared`](dace_core::Execution::shared) calls.
+pub type Group<K, T, E> = dace_core::Group<TokioRuntime, K, T, E>;
+
 /// The dependency that decorated functions with this id share here: for snapshots, control by hand and new
 /// targets.
 ///

@@ -22,6 +22,9 @@ pub(super) enum Told {
     Rejected(Reason),
     Queued(Duration),
     Fallback,
+    Cached,
+    Stale,
+    Shared,
     Circuit(CircuitState),
     /// Events that found no room.
     Lost(u64),
@@ -46,6 +49,9 @@ impl Record {
             What::Refused { refusal } => Told::Rejected(refusal.reason()),
             What::Dequeued { waited, .. } => Told::Queued(*waited),
             What::FallbackUsed => Told::Fallback,
+            What::CacheHit { .. } => Told::Cached,
+            What::StaleUsed { .. } => Told::Stale,
+            What::AnswerShared => Told::Shared,
             What::CircuitChanged { to, .. } => Told::Circuit(*to),
             What::EventsDropped { count } => Told::Lost(*count),
             _ => return None,
@@ -82,7 +88,7 @@ impl Record {
             Told::Suppressed(why) => line("retry.suppressed.", why.name(), ONE),
             Told::Rejected(reason) => match reason {
                 Reason::CircuitOpen => line("rejected.", "circuit_open", ONE),
-                Reason::Full | Reason::Paused | Reason::RateLimit => {
+                Reason::Full | Reason::Paused | Reason::RateLimit | Reason::Shed => {
                     line("rejected.", "rate_limited", ONE);
                 }
                 _ => line("rejected.", reason.name(), ONE),
@@ -90,6 +96,9 @@ impl Record {
             Told::Queued(waited) => line("queue", "", Value::Timer(waited)),
             Told::Fallback => line("call.", "fallback", ONE),
             Told::Lost(count) => line("events.", "dropped", Value::Counter(count)),
+            Told::Cached => line("answer.", "cached", ONE),
+            Told::Stale => line("answer.", "stale", ONE),
+            Told::Shared => line("answer.", "shared", ONE),
             Told::Circuit(to) => match to {
                 CircuitState::Open => line("circuit.", "opened", ONE),
                 CircuitState::HalfOpen => line("circuit.", "half_open", ONE),

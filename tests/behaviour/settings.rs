@@ -1,5 +1,4 @@
 //! Every setter has a test that fails when the setting is ignored, and a table says which.
-//!
 //! The table is `docs/settings.md`; `DACE_BLESS=1 cargo test --test behaviour settings` writes it anew.
 
 mod limits;
@@ -117,6 +116,12 @@ const TABLE: &[(&str, &str)] = &[
         "DependencyBuilder::proxy",
         "client::a_proxy_goes_along_with_every_request_and_the_environment_is_asked_only_if_told",
     ),
+    ("DependencyBuilder::hints", "hints::a_reset_is_the_pause_of_a_throttle_if_it_is_asked_for"),
+    ("DependencyBuilder::deadline_header", "deadlines::what_is_left_goes_along_in_the_usual_forms"),
+    (
+        "DependencyBuilder::attempt_header",
+        "deadlines::retries_and_redirects_say_anew_what_is_left_and_retries_say_which_they_are",
+    ),
     ("DependencyBuilder::root_certificate", "config::settings_of_the_backend_reach_it"),
     ("DependencyBuilder::identity", "config::settings_of_the_backend_reach_it"),
     ("DependencyBuilder::verification", "config::settings_of_the_backend_reach_it"),
@@ -191,6 +196,21 @@ const TABLE: &[(&str, &str)] = &[
         "RequestBuilder::idempotent",
         "retry::an_unsafe_request_is_repeated_if_its_user_answers_for_it",
     ),
+    ("Hints::rate_limit_reset", "hints::a_reset_is_the_pause_of_a_throttle_if_it_is_asked_for"),
+    (
+        "Hints::grpc_pushback",
+        "hints::a_pushback_is_the_wait_or_forbids_the_retry_in_headers_and_in_trailers",
+    ),
+    (
+        "Hints::no_retry",
+        "hints::an_answer_that_says_do_not_try_again_ends_the_call_and_the_circuit_hears_the_same",
+    ),
+    ("CachePolicy::ttl", "cache::a_fresh_value_answers_without_a_call_until_its_ttl_is_over"),
+    (
+        "CachePolicy::stale_if_error",
+        "cache::a_stale_value_answers_in_place_of_an_error_and_the_report_says_so",
+    ),
+    ("CachePolicy::capacity", "cache::the_least_recently_used_goes_when_the_room_is_used_up"),
     ("Execution::timeout", "admission::a_waiter_that_can_no_longer_start_in_time_leaves_at_once"),
     (
         "Execution::within",
@@ -201,6 +221,12 @@ const TABLE: &[(&str, &str)] = &[
         "retry::a_function_without_exchanges_is_repeated_unless_it_says_otherwise",
     ),
     ("Execution::connect_timeout", "settings::the_connect_timeout_reaches_the_backend"),
+    (
+        "Execution::priority",
+        "priorities::when_the_queue_is_full_the_youngest_of_the_lowest_class_makes_room",
+    ),
+    ("Execution::shared", "shared::equal_calls_under_way_are_made_once_and_all_get_the_value"),
+    ("Execution::cached", "cache::a_fresh_value_answers_without_a_call_until_its_ttl_is_over"),
     ("Execution::sticky", "balancing::a_balancer_of_ones_own_sees_targets_attempt_and_key"),
     ("Execution::report", "fallback::a_report_says_what_happened_attempt_by_attempt"),
     ("Execution::classify", "charging::the_attempts_own_class_is_heard_where_it_is_charged"),
@@ -208,6 +234,14 @@ const TABLE: &[(&str, &str)] = &[
         "Execution::fallback",
         "fallback::a_fallback_gets_the_final_error_of_any_kind_and_its_value_is_the_calls",
     ),
+    ("Coalesced::cached", "shared::a_shared_call_can_be_cached_have_a_fallback_and_be_spawned"),
+    ("Coalesced::fallback", "shared::a_shared_call_can_be_cached_have_a_fallback_and_be_spawned"),
+    (
+        "Cached::fallback",
+        "cache::a_stale_value_answers_in_place_of_an_error_and_the_report_says_so",
+    ),
+    ("Cached::report", "cache::a_stale_value_answers_in_place_of_an_error_and_the_report_says_so"),
+    ("Rescued::report", "cache::a_stale_value_answers_in_place_of_an_error_and_the_report_says_so"),
 ];
 
 const SOURCES: &[(&str, &str)] = &[
@@ -224,24 +258,34 @@ const SOURCES: &[(&str, &str)] = &[
     ("Budget", include_str!("../../dace-core/src/policy/budget.rs")),
     ("Hedge", include_str!("../../dace-core/src/policy/hedge.rs")),
     ("Execution", include_str!("../../dace-core/src/driver/execution.rs")),
+    ("Coalesced", include_str!("../../dace-core/src/driver/coalesce.rs")),
+    ("Cached", include_str!("../../dace-core/src/driver/cached.rs")),
+    ("Rescued", include_str!("../../dace-core/src/driver/rescued.rs")),
+    ("CachePolicy", include_str!("../../dace-core/src/policy/cache.rs")),
+    ("Hints", include_str!("../../dace-core/src/policy/hints.rs")),
 ];
 
 const TESTS: &[(&str, &str)] = &[
     ("admission", include_str!("admission.rs")),
     ("balancing", include_str!("balancing.rs")),
     ("breaker", include_str!("breaker.rs")),
+    ("cache", include_str!("../policies/cache.rs")),
     ("cancellation", include_str!("cancellation.rs")),
     ("charging", include_str!("charging.rs")),
     ("client", include_str!("client.rs")),
     ("config", include_str!("config.rs")),
     ("deadline", include_str!("deadline.rs")),
+    ("deadlines", include_str!("../policies/deadlines.rs")),
     ("events", include_str!("events.rs")),
     ("fallback", include_str!("fallback.rs")),
+    ("hints", include_str!("../policies/hints.rs")),
     ("http", include_str!("http.rs")),
+    ("priorities", include_str!("../policies/priorities.rs")),
     ("redirects", include_str!("redirects.rs")),
     ("retry", include_str!("retry.rs")),
     ("settings", include_str!("settings.rs")),
     ("hedging", include_str!("../policies/hedging.rs")),
+    ("shared", include_str!("../policies/shared.rs")),
     ("sockets", include_str!("../sockets/requests.rs")),
     ("rate_limit", include_str!("../policies/rate_limit.rs")),
     ("adaptive_limit", include_str!("../policies/adaptive_limit.rs")),

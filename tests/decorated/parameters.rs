@@ -67,6 +67,9 @@ said! {
     default_sensitive_header: [default_sensitive_header = ("a", 1)] => "default_sensitive_header(\"a\", 1)", "default_sensitive_header = (\"a\", 1)";
     use_proxy: [use_proxy = true] => "use_proxy(true)", "use_proxy = true";
     proxy: [proxy = "http://p:1"] => "proxy(\"http://p:1\")", "proxy = \"http://p:1\"";
+    hints: [hints = 1] => "hints(1)", "hints = 1";
+    deadline_header: [deadline_header = 1] => "deadline_header(1)", "deadline_header = 1";
+    attempt_header: [attempt_header = "x"] => "attempt_header(\"x\")", "attempt_header = \"x\"";
     protocol: [protocol = 1] => "protocol(1)", "protocol = 1";
     http_idle_timeout: [http_idle_timeout = "4s"] => "http_idle_timeout(4s)", "http_idle_timeout = 4s";
     http_max_age: [http_max_age = "4s"] => "http_max_age(4s)", "http_max_age = 4s";

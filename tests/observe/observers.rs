@@ -161,6 +161,7 @@ fn every_event_can_be_seen() {
             .circuit_reset_timeout(secs(1))
             .observer(seen.clone())
     });
+    let plain = dependency(&sim, |builder| builder.observer(seen.clone()));
     sim.run(async {
         let mut calls = Vec::new();
         for _ in 0..400 {
@@ -172,6 +173,16 @@ fn every_event_can_be_seen() {
             sim.sleep(ms(10)).await;
         }
         futures_util::future::join_all(calls).await;
+        let policy = dace::CachePolicy::new().ttl(ms(1)).stale_if_error(secs(9));
+        let (cache, group) = (dace::Cache::new(policy).unwrap(), dace::Group::new());
+        let call = || plain.call(|call| get(call, "http://a:80/"));
+        let shared = || call().shared(&group, 1).cached(&cache, 1);
+        let (led, followed) = futures_util::future::join(shared(), shared()).await;
+        assert!(led.is_ok() && followed.is_ok());
+        shared().await.unwrap();
+        sim.sleep(ms(2)).await;
+        call().timeout(ms(0)).cached(&cache, 1).await.unwrap();
+        plain.flush();
         all.circuit("a:80").unwrap().drain();
         all.set_targets(["http://a:80"]).unwrap();
         all.close(secs(1)).await;
@@ -182,8 +193,10 @@ fn every_event_can_be_seen() {
     assert_eq!(
         names,
         [
+            "AnswerShared",
             "AttemptEnded",
             "AttemptStarted",
+            "CacheHit",
             "CallEnded",
             "CallStarted",
             "CircuitChanged",
@@ -202,6 +215,7 @@ fn every_event_can_be_seen() {
             "Removed",
             "RetryDecided",
             "RetrySuppressed",
+            "StaleUsed",
             "TargetsReplaced",
         ]
     );

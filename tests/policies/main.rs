@@ -2,11 +2,16 @@
 
 mod adaptive_limit;
 mod bounds;
+mod cache;
 #[cfg(feature = "serde")]
 mod data;
+mod deadlines;
 mod hedging;
+mod hints;
+mod priorities;
 mod rate_limit;
 mod reload;
+mod shared;
 mod shared_limit;
 #[allow(dead_code, reason = "what the tests of behaviour share; not all of it is needed here")]
 #[path = "../behaviour/support.rs"]

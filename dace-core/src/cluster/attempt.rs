@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 
 use super::admission::Grant;
 use super::endpoint::EndpointId;
+use crate::http::advice::Advice;
 use crate::machine::circuit::Pass;
+use crate::machine::queue::Rank;
 use crate::refusal::Refusal;
 use crate::shared_limit::Grants;
 use crate::{Class, Instant, Phase, Scheme, Target};
@@ -33,6 +35,10 @@ pub(super) struct Attempt {
     pub(super) others: Option<Box<Vec<Visit>>>,
     /// Exchanges under way that must not happen twice and have no answer yet.
     pub(super) unsafe_open: u32,
+    /// What answers said of trying again, beside what their classes say.
+    pub(super) advice: Advice,
+    /// Where its exchanges wait in the queue.
+    pub(super) rank: Rank,
     /// The picked target, if its netloc shares an entry with others.
     pub(super) target: Option<Box<Target>>,
     /// The last exchange that dace refused.
@@ -97,6 +103,8 @@ impl Attempt {
             charged: Visit::new(now, grant.endpoint, grant.pass),
             others: None,
             unsafe_open: 0,
+            advice: Advice::default(),
+            rank: Rank::default(),
             target: None,
             refusal: None,
             grants: None,

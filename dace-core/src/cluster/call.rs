@@ -30,7 +30,7 @@ use crate::instant::nanos;
 use crate::machine::queue::{TicketId, Wakes};
 use crate::policy::Rules;
 use crate::refusal::{Reason, Refusal};
-use crate::{Class, ConfigError, Instant, Why};
+use crate::{Class, ConfigError, Instant, Priority, Why};
 use told::Text;
 
 /// What the driver does next.
@@ -108,12 +108,13 @@ pub(crate) struct Start {
     pub(crate) within: Duration,
     /// In place of the policy's.
     pub(crate) idempotent: Option<bool>,
+    pub(crate) priority: Option<Priority>,
 }
 
 impl Start {
     /// As the policy says.
     pub(crate) const fn new() -> Self {
-        Self { timeout: None, within: Duration::MAX, idempotent: None }
+        Self { timeout: None, within: Duration::MAX, idempotent: None, priority: None }
     }
 }
 
@@ -132,6 +133,8 @@ pub(crate) struct CallMachine {
     attempts: u32,
     proposals: u8,
     idempotent: bool,
+    /// What it said of its importance.
+    priority: Option<Priority>,
     /// The retry that comes took a token.
     token_held: bool,
     /// The attempt under way took a token.
@@ -212,6 +215,7 @@ impl CallMachine {
             attempts: 0,
             proposals: 0,
             idempotent: true,
+            priority: None,
             token_held: false,
             token_spent: false,
             failed: false,
@@ -254,6 +258,11 @@ impl CallMachine {
     /// Whether it holds nothing: it has not begun, or is over.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::New(_) | State::Done)
+    }
+
+    /// Whether what it ended with is a success, and not merely no error.
+    pub(crate) fn ended_well(&self) -> bool {
+        !self.failed && self.last.class == Class::Success
     }
 
     pub(crate) fn started(&self) -> Instant {
@@ -318,6 +327,7 @@ impl CallMachine {
         self.call = cluster.calls_begun;
         self.started = now;
         self.idempotent = start.idempotent.unwrap_or(policy.idempotent);
+        self.priority = start.priority;
         let timeout = start.timeout.unwrap_or(policy.timeout);
         self.deadline = now.after(timeout.min(start.within));
         self.hang_after = nanos(policy.hang_after_of(timeout));

@@ -16,6 +16,7 @@ use super::attempt::{Attempt, AttemptId, Visit};
 use super::endpoint::EndpointId;
 use crate::event::What;
 use crate::http::Sent;
+use crate::http::advice::Advice;
 use crate::machine::circuit::Verdict;
 use crate::machine::queue::{TicketId, Wakes, Want};
 use crate::machine::retry::SHORTEST_ATTEMPT;
@@ -59,6 +60,8 @@ pub(crate) struct End {
     pub(crate) replay_safe: bool,
     /// The answer came over a connection that carries many exchanges at a time.
     pub(crate) multiplexed: bool,
+    /// What it said of trying again.
+    pub(crate) advice: Advice,
 }
 
 impl Cluster {
@@ -91,6 +94,15 @@ impl Cluster {
         waker: &Waker,
         wakes: &mut Wakes,
     ) -> Begin {
+        if let Some(refusal) = ticket.and_then(|ticket| self.shed(ticket)) {
+            if let Some(left) = ticket.take() {
+                self.leave_queue(now, policy, self.call_of(id), left, wakes);
+            }
+            return match self.attempts.contains_key(id) {
+                true => self.refuse_exchange(now, id, refusal),
+                false => Begin::AttemptOver,
+            };
+        }
         let offer = self.take_turn(now, policy, *ticket, waker, wakes);
         let begin = self.step(now, policy, id, wish, wakes);
         if let Some(place) = offer {
@@ -284,9 +296,11 @@ impl Cluster {
         }
         let start_by = self.attempts[id].deadline.before(SHORTEST_ATTEMPT);
         let is_call = !matches!(want, Want::Connection(_));
-        let turn = self.turn(now, policy, want, &mut refusal, *ticket);
+        let rank = self.attempts[id].rank;
+        let turn = self.turn(now, policy, rank, want, &mut refusal, *ticket);
         let late = now >= start_by || turn.is_some_and(|turn| turn.due > start_by);
-        if late || (is_call && ticket.is_none() && self.waiting_calls >= policy.queue) {
+        let joins = is_call && ticket.is_none();
+        if late || (joins && !self.has_room(policy, rank, wakes)) {
             if let Some(left) = ticket.take() {
                 self.leave_queue(now, policy, self.call_of(id), left, wakes);
             }
@@ -294,7 +308,7 @@ impl Cluster {
         }
         self.attempts[id].flags.phase = Phase::Queued;
         let call = self.call_of(id);
-        let ticket = *ticket.get_or_insert_with(|| self.join_queue(now, call, want, waker));
+        let ticket = *ticket.get_or_insert_with(|| self.join_queue(now, call, rank, want, waker));
         let look = turn.map_or_else(|| self.queue.look_again(now, ticket), |turn| turn.look);
         Begin::Wait(look.min(start_by))
     }
@@ -332,7 +346,32 @@ impl Cluster {
             attempt.unsafe_open = attempt.unsafe_open.saturating_sub(1);
             attempt.flags.unsafe_sent |= end.sent != Sent::Unsent;
         }
+        // A throttle's wait is told with its class.
+        let told = matches!(end.class, Class::Throttled(_));
+        let wait = end.advice.wait.filter(|_| !told);
+        self.on_advice(now, policy, id, endpoint, Advice { wait, ..end.advice });
         self.on_exchange_class(now, policy, id, endpoint, end.class, wakes);
+    }
+
+    /// An answer said something of trying again.
+    pub(crate) fn on_advice(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        id: AttemptId,
+        endpoint: EndpointId,
+        advice: Advice,
+    ) {
+        if advice == Advice::default() {
+            return;
+        }
+        let call = self.call_of(id);
+        if let Some(attempt) = self.attempts.get_mut(id) {
+            attempt.advice = attempt.advice.and(advice);
+        }
+        if let Some(wait) = advice.wait {
+            self.pause(now, policy, call, endpoint, wait);
+        }
     }
 
     /// An exchange, or the body of its answer, was of this class. While its attempt runs that is part of

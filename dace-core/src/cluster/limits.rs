@@ -10,7 +10,7 @@ use super::endpoint::{Endpoint, EndpointId};
 use crate::machine::accepts::Accepts;
 use crate::machine::gcra::Gcra;
 use crate::machine::gradient::Gradient;
-use crate::machine::queue::{OFFER, TicketId, Want};
+use crate::machine::queue::{OFFER, Rank, TicketId, Want};
 use crate::policy::{LimitRules, Rules};
 use crate::refusal::{Reason, Refusal};
 use crate::{Class, Instant};
@@ -220,6 +220,7 @@ impl Cluster {
         &self,
         now: Instant,
         policy: &Rules,
+        rank: Rank,
         want: Want<EndpointId>,
         refusal: &mut Refusal,
         ticket: Option<TicketId>,
@@ -230,7 +231,7 @@ impl Cluster {
             Want::Any => self.targets.list.len() as u64,
             Want::Permit(_) | Want::Connection(_) => 1,
         };
-        let ahead = self.queue.ahead(ticket, want) as u64;
+        let ahead = self.queue.ahead(ticket, rank, want) as u64;
         let rounds = (ahead / servers.max(1)).saturating_mul(rate.interval());
         let due = next.after(Duration::from_nanos(rounds));
         refusal.retry_after = Some(due.since(now));

@@ -123,6 +123,12 @@ impl Cluster {
         self.events.push(now, call, || What::FallbackUsed);
     }
 
+    /// Something around a call answers in its place.
+    pub(crate) fn note_answer(&mut self, event: &Event) {
+        self.totals.count_answer(&event.what);
+        self.events.push(event.at, event.call, || event.what.clone());
+    }
+
     /// Whether a balancer of the user's proposes endpoints.
     fn asks_user(&self) -> bool {
         matches!(self.targets.picker, targets::Picker::Custom)

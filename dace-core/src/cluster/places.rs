@@ -7,8 +7,9 @@ use super::admission::look;
 use super::endpoint::EndpointId;
 use super::table::Table;
 use crate::event::What;
-use crate::machine::queue::{Left, TicketId, Wakes, Want};
+use crate::machine::queue::{Left, Rank, TicketId, Wakes, Want};
 use crate::policy::Rules;
+use crate::refusal::{Reason, Refusal};
 use crate::{Instant, Netloc};
 
 impl Cluster {
@@ -126,6 +127,7 @@ impl Cluster {
         &mut self,
         now: Instant,
         call: u64,
+        rank: Rank,
         want: Want<EndpointId>,
         waker: &Waker,
     ) -> TicketId {
@@ -138,7 +140,28 @@ impl Cluster {
             Want::Connection(id) => self.table[id].holders += 1,
         }
         self.events.push(now, call, || What::Queued { netloc: waited_for(&self.table, want) });
-        self.queue.join(now, want, waker.clone())
+        self.queue.join_as(now, rank, want, waker.clone())
+    }
+
+    /// Whether one more call may wait: there is room, or somebody of a lower class makes some.
+    pub(super) fn has_room(&mut self, policy: &Rules, rank: Rank, wakes: &mut Wakes) -> bool {
+        if self.waiting_calls < policy.queue {
+            return true;
+        }
+        let is_call = |want| !matches!(want, Want::Connection(_));
+        let shed = self.queue.try_shed(rank, is_call, wakes);
+        self.waiting_calls -= usize::from(shed);
+        shed
+    }
+
+    /// The refusal of a waiter that had to make room, if it is one.
+    pub(super) fn shed(&self, ticket: TicketId) -> Option<Refusal> {
+        if !self.queue.is_shed(ticket) {
+            return None;
+        }
+        let waited_for = self.queue.want(ticket).and_then(|want| waited_for(&self.table, want));
+        let netloc = waited_for.unwrap_or_else(|| self.table[self.own].netloc.clone());
+        Some(Refusal { reason: Reason::Shed, netloc, retry_after: None })
     }
 
     /// Takes a waiter out of the queue; what was kept for it is offered on.
@@ -150,7 +173,7 @@ impl Cluster {
         ticket: TicketId,
         wakes: &mut Wakes,
     ) {
-        let Some(Left { want, place, waited }) = self.queue.leave(now, ticket) else {
+        let Some(Left { want, place, shed, waited }) = self.queue.leave(now, ticket) else {
             return;
         };
         if let Some(place) = place {
@@ -158,9 +181,10 @@ impl Cluster {
             self.offer_on(now, policy, place, wakes);
         }
         match want {
-            Want::Any => self.waiting_calls -= 1,
+            // One that was shed counted no more.
+            Want::Any => self.waiting_calls -= usize::from(!shed),
             Want::Permit(id) => {
-                self.waiting_calls -= 1;
+                self.waiting_calls -= usize::from(!shed);
                 self.table[id].holders -= 1;
             }
             Want::Connection(id) => self.table[id].holders -= 1,

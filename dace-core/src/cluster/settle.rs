@@ -9,6 +9,7 @@ use super::Cluster;
 use super::attempt::{AttemptId, Visit};
 use super::endpoint::EndpointId;
 use crate::event::What;
+use crate::http::advice::Advice;
 use crate::machine::balancer::PENALTY;
 use crate::machine::circuit::{Pass, Verdict};
 use crate::machine::queue::Wakes;
@@ -38,6 +39,8 @@ pub(super) struct Settled {
     pub(super) class: Class,
     /// A request that must not happen twice may have reached its server.
     pub(super) unsafe_sent: bool,
+    /// What its answers said of trying again, beside what their classes say.
+    pub(super) advice: Advice,
     /// The exchange that dace refused, if that is why the attempt failed.
     pub(super) refusal: Option<Box<Refusal>>,
     pub(super) endpoint: EndpointId,
@@ -83,7 +86,7 @@ impl Cluster {
         let (call, number, phase) = (attempt.call, attempt.number, attempt.flags.phase);
         // What is under way in another task counts as well.
         let unsafe_sent = attempt.flags.unsafe_sent || attempt.unsafe_open > 0;
-        let charged = attempt.charged;
+        let (charged, advice) = (attempt.charged, attempt.advice);
         let elsewhere = attempt
             .others()
             .iter()
@@ -136,7 +139,7 @@ impl Cluster {
             self.give_back_permits(now, policy, id, wakes);
             self.forget_if_done(id, wakes);
         }
-        Some(Settled { class, unsafe_sent, refusal, endpoint: charged.endpoint, took })
+        Some(Settled { class, unsafe_sent, advice, refusal, endpoint: charged.endpoint, took })
     }
 
     /// Gives back the permits of an attempt that is over, but for those that answers still hold.
@@ -224,7 +227,14 @@ impl Cluster {
     }
 
     /// A server asked for a pause: every call respects it.
-    fn pause(&mut self, now: Instant, policy: &Rules, call: u64, id: EndpointId, hint: Duration) {
+    pub(super) fn pause(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        call: u64,
+        id: EndpointId,
+        hint: Duration,
+    ) {
         let pause = hint.min(policy.hint_max);
         let jitter = pause.as_nanos() as u64 / 4;
         let pause = pause.saturating_add(Duration::from_nanos(self.rng.u64(0..=jitter)));

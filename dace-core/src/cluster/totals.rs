@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::event::Outcome;
+use crate::event::{Outcome, What};
 use crate::machine::circuit::CircuitState;
 use crate::refusal::Reason;
 use crate::{Class, Why};
@@ -27,6 +27,12 @@ pub struct Totals {
     pub dropped: u64,
     /// Calls whose fallback was used. They count above as well, as what they ended with before it.
     pub fallbacks: u64,
+    /// Answers of a cache, without a call.
+    pub cached: u64,
+    /// Calls in whose error's place a cache answered. They count above as well, as what they ended with.
+    pub stale: u64,
+    /// Answers that another call had, without a call.
+    pub shared: u64,
     /// Attempts that ended.
     pub attempts: u64,
     /// Attempts of class `Success` or `CallerFault`.
@@ -68,6 +74,15 @@ impl Totals {
         }
     }
 
+    pub(super) fn count_answer(&mut self, what: &What) {
+        match what {
+            What::CacheHit { .. } => self.cached += 1,
+            What::StaleUsed { .. } => self.stale += 1,
+            What::AnswerShared => self.shared += 1,
+            _ => {}
+        }
+    }
+
     pub(super) fn count_attempt(&mut self, class: Class) {
         self.classes.0[class.index()] += 1;
     }
@@ -86,7 +101,8 @@ impl Totals {
             | Reason::Paused
             | Reason::RateLimit
             | Reason::Throttle
-            | Reason::SharedLimit => self.rate_limited += 1,
+            | Reason::SharedLimit
+            | Reason::Shed => self.rate_limited += 1,
             Reason::NoEndpoint => self.no_endpoint += 1,
             Reason::Closed => self.after_close += 1,
             Reason::Config => self.wrong_picks += 1,

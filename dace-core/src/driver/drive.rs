@@ -16,6 +16,7 @@ use pin_project::{pin_project, pinned_drop};
 
 use super::call::Call;
 use super::judge::Judge;
+use super::part::Base;
 use super::shared::{Shared, Spans};
 use super::timer::Timer;
 use crate::balancer::Pick;
@@ -69,11 +70,10 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
         }
     }
 
-    pub(super) fn note_fallback(self: Pin<&mut Self>) {
+    /// The call, for what is around it.
+    pub(super) fn base(self: Pin<&mut Self>) -> Base<'_, R, B> {
         let this = self.project();
-        let now = this.shared.runtime.now();
-        let call = this.machine.call();
-        this.shared.section(|_, cluster, _| cluster.note_fallback(now, call));
+        Base { shared: this.shared, machine: this.machine }
     }
 
     pub(super) fn fallback_ended(self: Pin<&mut Self>) {

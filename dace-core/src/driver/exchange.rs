@@ -17,14 +17,15 @@ use super::response::Response;
 use super::shared::Shared;
 use super::timer::{Elapsed, Timer, Within};
 use crate::cluster::{AttemptId, Begin, End, EndpointId, Wish};
+use crate::http::advice::{self, Advice};
 use crate::http::decoding::Decoding;
 use crate::http::error::class_of_fault;
 use crate::http::request::Again;
 use crate::http::{
-    self, Fault, FaultKind, Head, HttpErrorKind, Request, Sent, Url, Version, header,
+    self, Fault, FaultKind, Head, Header, HttpErrorKind, Request, Sent, Url, Version, header,
 };
 use crate::machine::queue::TicketId;
-use crate::policy::ClientRules;
+use crate::policy::{Announced, ClientRules, Hints};
 use crate::{Class, HttpBackend, HttpError, Instant, Runtime, Scheme};
 
 /// How a request is sent.
@@ -76,6 +77,9 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
     let mut exchange = Enter::new(call, wish, limits).await?;
     let kept = Again::of(&request);
     let url = kept.url.clone();
+    if let Some(announced) = &rules.fixed.announced {
+        announce(call, announced, &mut request);
+    }
     // Also where the function's own future does not drop it: in another task.
     let until = request.options.deadline;
     let mut sent = Within::new(&shared.runtime, until, shared.backend.send(request)).await;
@@ -83,9 +87,14 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
     if let Some(mut again) = kept.request().filter(|_| stale) {
         // A connection of its own: others that lay idle may be as stale.
         again.options.persistent = false;
+        if let Some(announced) = &rules.fixed.announced {
+            announce(call, announced, &mut again);
+        }
         sent = Within::new(&shared.runtime, until, shared.backend.send(again)).await;
     }
-    let end = |class, sent| End { class, sent, answered: false, replay_safe, multiplexed: false };
+    let advice = Advice::default();
+    let end =
+        |class, sent| End { class, sent, answered: false, replay_safe, multiplexed: false, advice };
     match sent {
         Err(Elapsed) if until < limits.until => {
             let kind = HttpErrorKind::AttemptOver;
@@ -109,20 +118,41 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
             Err(HttpError::new(kind, Sent::Sent, Some(url.netloc())))
         }
         Ok(Ok(http::Response { head, body })) => {
-            let retry_after = retry_after(&shared.runtime, &head);
-            let class = match Class::of_status(head.status()) {
-                Class::Throttled(_) => Class::Throttled(retry_after),
-                Class::Transient if head.status() == 503 && retry_after.is_some() => {
-                    Class::Throttled(retry_after)
-                }
-                class => class,
+            let advice = advised(&shared.runtime, rules.fixed.hints.as_deref(), &head);
+            let class = match (head.status(), Class::of_status(head.status())) {
+                (_, Class::Throttled(_)) => Class::Throttled(advice.wait),
+                (403 | 503, _) if advice.wait.is_some() => Class::Throttled(advice.wait),
+                (_, class) => class,
             };
             let multiplexed = matches!(head.version(), Version::Http2 | Version::Http3);
-            exchange.answered(End { multiplexed, answered: true, ..end(class, Sent::Sent) });
+            exchange.answered(End {
+                multiplexed,
+                answered: true,
+                advice,
+                ..end(class, Sent::Sent)
+            });
             let decoding = if decode { Decoding::of(&head) } else { Decoding::None };
             let reading = Reading::new(body, decoding, exchange, rules, limits);
-            Ok((Response::new(head, url, reading, retry_after), kept))
+            Ok((Response::new(head, url, reading, advice.wait), kept))
         }
+    }
+}
+
+/// Says what is left of the deadline, and which attempt this is. It is said anew each time that a request
+/// is sent, so it is no part of what is kept of one.
+fn announce<R: Runtime, B>(call: &Call<R, B>, announced: &Announced, request: &mut Request) {
+    let mut say = |name: &str, value: String| {
+        if header::find(&request.headers, name).is_none() {
+            request.headers.extend(Header::new(name, value));
+        }
+    };
+    if let Some(name) = &announced.attempt {
+        say(name, alloc::format!("{}", call.number));
+    }
+    let until = request.options.deadline;
+    if let Some(header) = announced.deadline.as_ref().filter(|_| !until.is_never()) {
+        let left = until.since(call.shared.runtime.now());
+        say(header.name(), header.write(left));
     }
 }
 
@@ -165,6 +195,15 @@ fn length(head: &impl Head) -> usize {
     head.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
 }
 
+/// What an answer says of trying again.
+fn advised<R: Runtime>(runtime: &R, hints: Option<&Hints>, head: &impl Head) -> Advice {
+    let wait = retry_after(runtime, head);
+    match hints {
+        None => Advice { wait, no_retry: false },
+        Some(hints) => advice::of_head(hints, head, wait, runtime.unix_time()),
+    }
+}
+
 fn retry_after<R: Runtime>(runtime: &R, head: &impl Head) -> Option<Duration> {
     if !matches!(head.status(), 429 | 503) {
         return None;
@@ -205,6 +244,15 @@ impl<R: Runtime, B> Exchange<R, B> {
         let (id, endpoint) = (self.id, self.endpoint);
         self.shared.section(|policy, cluster, wakes| {
             cluster.on_answer(now, policy, id, endpoint, end, wakes);
+        });
+    }
+
+    /// Trailers said something of trying again.
+    pub(super) fn advised(&self, advice: Advice) {
+        let now = self.shared.runtime.now();
+        let (id, endpoint) = (self.id, self.endpoint);
+        self.shared.section(|policy, cluster, _| {
+            cluster.on_advice(now, policy, id, endpoint, advice);
         });
     }
 

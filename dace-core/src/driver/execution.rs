@@ -2,8 +2,9 @@
 
 use core::fmt;
 use core::future::Future;
+use core::hash::Hash;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
 use alloc::boxed::Box;
@@ -11,13 +12,16 @@ use alloc::sync::Arc;
 
 use pin_project::pin_project;
 
+use super::cached::{Cache, Cached};
 use super::call::Call;
+use super::coalesce::{Coalesced, Group};
 use super::drive::Drive;
 use super::fallback::{Fallback, NoFallback, OrElse};
 use super::judge::{ByFn, ByType, Judge};
+use super::part::{Base, Part, Story};
 use super::shared::Shared;
 use crate::report::Report;
-use crate::{Class, Error, Runtime};
+use crate::{Class, Error, Priority, Runtime};
 
 /// A call made by [`Dependency::call`](crate::Dependency::call): adjust it, then await or spawn it.
 ///
@@ -77,6 +81,13 @@ impl<R: Runtime, B, F, Fut: Future, J, L> Execution<R, B, F, Fut, J, L> {
         self
     }
 
+    /// How important the call is, where it has to wait for a place. Default: [`Priority::Normal`], in
+    /// order of arrival. A call that says it goes before new work of its class when it is retried.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.drive.adjust(|start| start.priority = Some(priority));
+        self
+    }
+
     /// A key for balancers that send equal keys to the same endpoint.
     pub fn sticky(mut self, key: impl Into<Box<str>>) -> Self {
         self.drive.key = Some(key.into());
@@ -84,9 +95,8 @@ impl<R: Runtime, B, F, Fut: Future, J, L> Execution<R, B, F, Fut, J, L> {
     }
 
     /// Returns a [`Report`] in place of the result: what happened, attempt by attempt.
-    pub fn report(mut self) -> Reported<R, B, F, Fut, J, L> {
-        self.drive.machine.keep_report();
-        Reported { execution: self }
+    pub fn report(self) -> Reported<Self> {
+        Reported::new(self)
     }
 }
 
@@ -126,7 +136,7 @@ where
     F: FnMut(Call<R, B>) -> Fut,
     Fut: Future<Output = Result<T, E>>,
     J: Judge<T, E>,
-    L: Fallback<T, E>,
+    L: Fallback<T, Error<E>>,
 {
     type Output = Result<T, Error<E>>;
 
@@ -143,7 +153,7 @@ where
                 return Poll::Ready(Err(error));
             }
             *this.falling_back = true;
-            this.drive.as_mut().note_fallback();
+            this.drive.as_mut().base().note_fallback();
         }
         let polled = this.drive.as_mut().guarded(|| this.fallback.poll(cx));
         if polled.is_ready() {
@@ -153,39 +163,97 @@ where
     }
 }
 
-/// A call that returns a [`Report`]. From [`Execution::report`].
-///
-/// # Cancel safety
-/// As [`Execution`].
-#[pin_project]
-#[must_use = "a call does nothing unless it is polled"]
-pub struct Reported<R: Runtime, B, F, Fut: Future, J = ByType, L = NoFallback> {
-    #[pin]
-    execution: Execution<R, B, F, Fut, J, L>,
-}
-
-impl<R, B, F, Fut, T, E, J, L> Future for Reported<R, B, F, Fut, J, L>
+impl<R, B, F, Fut, T, E, J> Execution<R, B, F, Fut, J>
 where
     R: Runtime,
     F: FnMut(Call<R, B>) -> Fut,
     Fut: Future<Output = Result<T, E>>,
     J: Judge<T, E>,
-    L: Fallback<T, E>,
 {
-    type Output = Report<T, E>;
+    /// Shares the answer with equal calls under way: the first one makes the call, the others wait for
+    /// what it brings, each until its own deadline. Only that one call counts, and is retried. If it is
+    /// dropped or panics, the next one makes its own.
+    pub fn shared<K>(self, group: &Group<R, K, T, E>, key: K) -> Coalesced<Self, K, E>
+    where
+        K: Hash + Eq + Send + Sync + 'static,
+        T: Clone + Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        Coalesced::new(self, group, key)
+    }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Report<T, E>> {
-        let mut this = self.project();
-        let Poll::Ready(result) = this.execution.as_mut().poll(cx) else {
-            return Poll::Pending;
-        };
-        let execution = this.execution.project();
-        let fallback_used = *execution.falling_back;
-        let drive = execution.drive.project();
-        let events = drive.machine.take_report();
-        let took = drive.shared.runtime.now().since(drive.machine.started());
-        let dependency_id = &drive.shared.id;
-        Poll::Ready(Report::new(dependency_id, result, events, fallback_used, took))
+    /// Answers from a [`Cache`]: while a value is fresh, without a call; and where the call ends in an
+    /// error, with one that is not too stale. What a call succeeds with is kept.
+    ///
+    /// An error that says that the caller asked for something wrong
+    /// ([`CallerFault`](crate::Class::CallerFault)) is an answer, and is not replaced.
+    pub fn cached<K>(self, cache: &Cache<R, K, T>, key: K) -> Cached<Self, K>
+    where
+        K: Hash + Eq + Send + Sync + 'static,
+        T: Clone + Send + Sync + 'static,
+    {
+        Cached::new(self, cache, key)
+    }
+}
+
+impl<R, B, F, Fut, T, E, J, L> Part for Execution<R, B, F, Fut, J, L>
+where
+    R: Runtime,
+    F: FnMut(Call<R, B>) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    J: Judge<T, E>,
+    L: Fallback<T, Error<E>>,
+{
+    type Runtime = R;
+    type Backend = B;
+    type Value = T;
+    type Failure = Error<E>;
+
+    fn base(self: Pin<&mut Self>) -> Base<'_, R, B> {
+        self.project().drive.base()
+    }
+
+    fn is_success(self: Pin<&mut Self>) -> bool {
+        !self.falling_back && self.base().machine.ended_well()
+    }
+
+    fn story(self: Pin<&mut Self>) -> Story {
+        let fallback_used = self.falling_back;
+        self.base().story(fallback_used)
+    }
+}
+
+/// A call that returns a [`Report`]. From [`Execution::report`].
+///
+/// # Cancel safety
+/// As the call inside.
+#[pin_project]
+#[must_use = "a call does nothing unless it is polled"]
+pub struct Reported<C> {
+    #[pin]
+    call: C,
+}
+
+impl<C> Reported<C> {
+    pub(super) const fn new(call: C) -> Self {
+        Self { call }
+    }
+}
+
+impl<C, E> Future for Reported<C>
+where
+    C: Part<Failure = Error<E>>,
+{
+    type Output = Report<C::Value, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut call = self.project().call;
+        let machine = call.as_mut().base().machine;
+        if machine.start_mut().is_some() {
+            machine.keep_report();
+        }
+        let result = ready!(call.as_mut().poll(cx));
+        Poll::Ready(Report::new(call.story(), result))
     }
 }
 
@@ -195,8 +263,8 @@ impl<R: Runtime, B, F, Fut: Future, J, L> fmt::Debug for Execution<R, B, F, Fut,
     }
 }
 
-impl<R: Runtime, B, F, Fut: Future, J, L> fmt::Debug for Reported<R, B, F, Fut, J, L> {
+impl<C: fmt::Debug> fmt::Debug for Reported<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Reported").field(&self.execution).finish()
+        f.debug_tuple("Reported").field(&self.call).finish()
     }
 }

@@ -4,30 +4,28 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use crate::Error;
-
-/// What comes after the final error.
-pub trait Fallback<T, E> {
+/// What comes after the final error, `F`.
+pub trait Fallback<T, F> {
     /// Takes the error, or gives it back if there is no fallback.
     ///
     /// # Errors
     /// The error itself, if there is no fallback.
-    fn begin(self: Pin<&mut Self>, error: Error<E>) -> Result<(), Error<E>>;
+    fn begin(self: Pin<&mut Self>, error: F) -> Result<(), F>;
 
     /// Runs the fallback, if it was begun.
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Error<E>>>;
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, F>>;
 }
 
 /// The error is the result.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoFallback;
 
-impl<T, E> Fallback<T, E> for NoFallback {
-    fn begin(self: Pin<&mut Self>, error: Error<E>) -> Result<(), Error<E>> {
+impl<T, F> Fallback<T, F> for NoFallback {
+    fn begin(self: Pin<&mut Self>, error: F) -> Result<(), F> {
         Err(error)
     }
 
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<T, Error<E>>> {
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<T, F>> {
         Poll::Pending
     }
 }
@@ -47,12 +45,12 @@ impl<G, Fut> OrElse<G, Fut> {
     }
 }
 
-impl<T, E, G, Fut> Fallback<T, E> for OrElse<G, Fut>
+impl<T, F, G, Fut> Fallback<T, F> for OrElse<G, Fut>
 where
-    G: FnOnce(Error<E>) -> Fut,
-    Fut: Future<Output = Result<T, Error<E>>>,
+    G: FnOnce(F) -> Fut,
+    Fut: Future<Output = Result<T, F>>,
 {
-    fn begin(self: Pin<&mut Self>, error: Error<E>) -> Result<(), Error<E>> {
+    fn begin(self: Pin<&mut Self>, error: F) -> Result<(), F> {
         let mut this = self.project();
         let Some(make) = this.make.take() else {
             return Err(error);
@@ -61,7 +59,7 @@ where
         Ok(())
     }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, Error<E>>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T, F>> {
         let mut this = self.project();
         let Some(running) = this.running.as_mut().as_pin_mut() else {
             return Poll::Pending;

@@ -14,6 +14,7 @@ use futures_core::Stream as _;
 
 use super::exchange::{Exchange, Limits};
 use super::timer::{Timer, Within};
+use crate::http::advice;
 use crate::http::decoding::{Decoding, Undecodable};
 use crate::http::error::class_of_fault;
 use crate::http::{Fault, Header, HttpErrorKind, Sent};
@@ -71,8 +72,15 @@ impl<R: Runtime, B: HttpBackend> Reading<R, B> {
         self.exchange.detach();
     }
 
-    pub(super) fn trailers(&self) -> Vec<Header> {
-        B::trailers(&self.body).to_vec()
+    /// What came after the body, and the wait that it asks for.
+    pub(super) fn trailers(&self) -> (Vec<Header>, Option<Duration>) {
+        let trailers = B::trailers(&self.body);
+        let Some(hints) = &self.rules.fixed.hints else {
+            return (trailers.to_vec(), None);
+        };
+        let advice = advice::of_trailers(hints, trailers);
+        self.exchange.advised(advice);
+        (trailers.to_vec(), advice.wait)
     }
 
     /// Reads a body that nobody wants, if it is small and comes soon, so that its connection can be used

@@ -81,7 +81,8 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
         self.head.iter()
     }
 
-    /// What the answer asked the client to wait (`Retry-After`, of a 429 or a 503).
+    /// What the answer asked the client to wait: by `Retry-After`, if it is a 429 or a 503, and by what
+    /// [`hints`](crate::DependencyBuilder::hints) has read.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -217,7 +218,9 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
         let broken = match ready!(reading.poll(cx)) {
             Ok(Some(bytes)) => return Poll::Ready(Ok(Some(bytes))),
             Ok(None) => {
-                self.trailers = reading.trailers();
+                let (trailers, wait) = reading.trailers();
+                self.trailers = trailers;
+                self.retry_after = self.retry_after.max(wait);
                 self.body = None;
                 return Poll::Ready(Ok(None));
             }

@@ -126,7 +126,7 @@ impl HttpError {
             }
             HttpErrorKind::OwnPlace | HttpErrorKind::Refused(_) => Class::Rejected,
             HttpErrorKind::Fault(kind) => class_of_fault(*kind, self.0.sent),
-            HttpErrorKind::Status { status: 503, retry_after: hint @ Some(_) } => {
+            HttpErrorKind::Status { status: 403 | 503, retry_after: hint @ Some(_) } => {
                 Class::Throttled(*hint)
             }
             HttpErrorKind::Status { status: 429, retry_after } => Class::Throttled(*retry_after),

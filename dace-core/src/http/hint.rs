@@ -32,7 +32,7 @@ pub(crate) fn retry_after(
 }
 
 /// Seconds since 1970 of a date in any of the three forms that a recipient must read (RFC 9110, 5.6.7).
-fn unix_seconds(text: &[u8]) -> Option<u64> {
+pub(super) fn unix_seconds(text: &[u8]) -> Option<u64> {
     let field = |from: usize, to: usize| text.get(from..to);
     let marks = |marks: &[(usize, u8)]| marks.iter().all(|&(at, mark)| text.get(at) == Some(&mark));
     let (weekday, day, month, year, time) = match text.len() {

@@ -1,7 +1,9 @@
 //! HTTP: what requests and answers are, and the seam to the backends that send them.
 
+pub(crate) mod advice;
 mod backend;
 mod body;
+mod deadline;
 pub(crate) mod decoding;
 pub(crate) mod error;
 mod fault;
@@ -19,6 +21,7 @@ mod url;
 
 pub use backend::{Connect, Head, HttpBackend, HttpSettings, Response, Version};
 pub use body::{Body, BodyStream, BoxError, Payload};
+pub use deadline::DeadlineHeader;
 pub use error::{HttpError, HttpErrorKind};
 pub use fault::{Fault, FaultKind, Sent};
 pub use header::Header;

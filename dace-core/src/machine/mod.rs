@@ -14,10 +14,13 @@
 
 pub mod accepts;
 pub mod balancer;
+pub mod cache;
 pub mod circuit;
+pub mod flights;
 pub mod gcra;
 pub mod gradient;
 pub mod hedge;
+pub mod index;
 pub mod queue;
 pub(crate) mod retry;
 pub mod tokens;

@@ -1,4 +1,4 @@
-//! The dependency's one queue: who waits for a place, in order of arrival.
+//! The dependency's one queue: who waits for a place, in order of rank, and of arrival in each.
 //!
 //! A freed place is *offered* to the first waiter that can use it, and kept for it for
 //! [`OFFER`]: a waiter takes it when it is polled, so nothing is ever granted to a future that nobody
@@ -65,21 +65,63 @@ impl Wakes {
     }
 }
 
-/// Waiters in order of arrival. `P` names a place that one can wait for.
+/// Who goes first: classes, the highest first, and in each the retries before the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank(u8);
+
+/// Classes of importance.
+const CLASSES: u8 = 3;
+
+/// Ranks: two a class.
+const RANKS: usize = 2 * CLASSES as usize;
+
+impl Rank {
+    /// The rank of a class, of which 0 is the highest and 2 the lowest.
+    pub const fn new(class: u8, retry: bool) -> Self {
+        let class = if class < CLASSES { class } else { CLASSES - 1 };
+        Self(2 * class + !retry as u8)
+    }
+
+    const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The ranks of lower classes, the lowest first.
+    fn lower(self) -> impl Iterator<Item = usize> {
+        (2 * (self.index() / 2 + 1)..RANKS).rev()
+    }
+}
+
+impl Default for Rank {
+    /// New work of the middle class.
+    fn default() -> Self {
+        Self::new(1, false)
+    }
+}
+
+/// Waiters in order of rank, and of arrival in each. `P` names a place that one can wait for.
 #[derive(Debug)]
 pub struct Queue<P> {
     tickets: SlotMap<TicketId, Ticket<P>>,
-    /// In order of arrival; tickets that left stay as tombstones until the front reaches them or
-    /// they outnumber the living.
-    order: VecDeque<TicketId>,
+    lines: [Line; RANKS],
     /// In order of their ends; offers that were taken stay likewise.
     offers: VecDeque<(Instant, TicketId)>,
+    /// Those who were shed and do not know it yet.
+    shed: usize,
+}
+
+/// Those of one rank, in order of arrival; tickets that left stay as tombstones until the front reaches
+/// them or they outnumber the living.
+#[derive(Debug)]
+struct Line {
+    order: VecDeque<TicketId>,
     arrivals: u64,
 }
 
 #[derive(Debug)]
 struct Ticket<P> {
     want: Want<P>,
+    rank: Rank,
     arrival: u64,
     joined: Instant,
     waker: Waker,
@@ -94,6 +136,8 @@ pub struct Left<P> {
     pub want: Want<P>,
     /// The place that was kept for it: it is to be offered on.
     pub place: Option<Want<P>>,
+    /// It had been shed: it counted no more.
+    pub shed: bool,
     /// How long it was there.
     pub waited: Duration,
 }
@@ -128,6 +172,8 @@ enum State<P> {
     },
     /// Did not come for its offer: passed over until it is polled.
     Lapsed,
+    /// Had to make room: it leaves when it is polled.
+    Shed,
 }
 
 impl<P: Copy + PartialEq> Default for Queue<P> {
@@ -141,20 +187,20 @@ impl<P: Copy + PartialEq> Queue<P> {
     pub fn new() -> Self {
         Self {
             tickets: SlotMap::with_key(),
-            order: VecDeque::new(),
+            lines: [const { Line { order: VecDeque::new(), arrivals: 0 } }; RANKS],
             offers: VecDeque::new(),
-            arrivals: 0,
+            shed: 0,
         }
     }
 
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.tickets.len()
+        self.tickets.len() - self.shed
     }
 
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
-        self.tickets.is_empty()
+        self.len() == 0
     }
 
     /// What the waiter waits for.
@@ -167,19 +213,58 @@ impl<P: Copy + PartialEq> Queue<P> {
         self.tickets.values().map(|ticket| ticket.want)
     }
 
-    /// A new waiter, behind all others.
+    /// A new waiter of the default rank, behind all others of it.
     pub fn join(&mut self, now: Instant, want: Want<P>, waker: Waker) -> TicketId {
-        let arrival = self.arrivals;
-        self.arrivals += 1;
+        self.join_as(now, Rank::default(), want, waker)
+    }
+
+    /// A new waiter, behind all others of its rank.
+    pub fn join_as(&mut self, now: Instant, rank: Rank, want: Want<P>, waker: Waker) -> TicketId {
+        let line = &mut self.lines[rank.index()];
+        let arrival = line.arrivals;
+        line.arrivals += 1;
         let id = self.tickets.insert(Ticket {
             want,
+            rank,
             arrival,
             joined: now,
             waker,
             state: State::Waiting,
         });
-        self.order.push_back(id);
+        line.order.push_back(id);
         id
+    }
+
+    /// Makes room for a newcomer of a higher class: the youngest of the lowest class whose want `fits`,
+    /// and for whom no place is kept, has to go. It is woken, and [is shed](Self::is_shed). `false` if
+    /// there is none.
+    #[must_use]
+    pub fn try_shed(
+        &mut self,
+        rank: Rank,
+        fits: impl Fn(Want<P>) -> bool,
+        wakes: &mut Wakes,
+    ) -> bool {
+        for index in rank.lower() {
+            for id in self.lines[index].order.iter().rev() {
+                let Some(ticket) = self.tickets.get_mut(*id) else {
+                    continue;
+                };
+                let waits = matches!(ticket.state, State::Waiting | State::Lapsed);
+                if waits && fits(ticket.want) {
+                    ticket.state = State::Shed;
+                    self.shed += 1;
+                    wakes.push(ticket.waker.clone());
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether the waiter had to make room, and is to leave.
+    pub fn is_shed(&self, id: TicketId) -> bool {
+        self.shed > 0 && self.tickets.get(id).is_some_and(|ticket| ticket.state == State::Shed)
     }
 
     /// The waiter is polled: it is alive, and to be woken by `waker`. Answers the place that is kept
@@ -187,26 +272,32 @@ impl<P: Copy + PartialEq> Queue<P> {
     pub fn on_poll(&mut self, id: TicketId, waker: &Waker) -> Option<Want<P>> {
         let ticket = self.tickets.get_mut(id)?;
         ticket.waker.clone_from(waker);
+        if ticket.state == State::Shed {
+            return None;
+        }
         match core::mem::replace(&mut ticket.state, State::Waiting) {
             State::Offered { place, .. } => Some(place),
-            State::Waiting | State::Lapsed => None,
+            State::Waiting | State::Lapsed | State::Shed => None,
         }
     }
 
     /// The waiter leaves.
     pub fn leave(&mut self, now: Instant, id: TicketId) -> Option<Left<P>> {
         let ticket = self.tickets.remove(id)?;
-        if self.order.len() > 2 * self.tickets.len() + 16 {
-            self.order.retain(|id| self.tickets.contains_key(*id));
+        let order = &mut self.lines[ticket.rank.index()].order;
+        if order.len() > 2 * self.tickets.len() + 16 {
+            order.retain(|id| self.tickets.contains_key(*id));
         }
-        while self.order.front().is_some_and(|front| !self.tickets.contains_key(*front)) {
-            self.order.pop_front();
+        while order.front().is_some_and(|front| !self.tickets.contains_key(*front)) {
+            order.pop_front();
         }
+        let shed = ticket.state == State::Shed;
+        self.shed -= usize::from(shed);
         let place = match ticket.state {
             State::Offered { place, .. } => Some(place),
-            State::Waiting | State::Lapsed => None,
+            State::Waiting | State::Lapsed | State::Shed => None,
         };
-        Some(Left { want: ticket.want, place, waited: now.since(ticket.joined) })
+        Some(Left { want: ticket.want, place, shed, waited: now.since(ticket.joined) })
     }
 
     /// Offers `place` to the first waiter whose want `fits`, until [`OFFER`] from now. `false` if
@@ -219,7 +310,7 @@ impl<P: Copy + PartialEq> Queue<P> {
         fits: impl Fn(Want<P>) -> bool,
         wakes: &mut Wakes,
     ) -> bool {
-        for id in &self.order {
+        for id in self.lines.iter().flat_map(|line| &line.order) {
             let Some(ticket) = self.tickets.get_mut(*id) else {
                 continue;
             };
@@ -260,9 +351,11 @@ impl<P: Copy + PartialEq> Queue<P> {
         None
     }
 
-    /// How many wait for `want` before this waiter, or at all, and were offered nothing yet.
-    pub fn ahead(&self, id: Option<TicketId>, want: Want<P>) -> usize {
-        let before = self.order.iter().take_while(|other| Some(**other) != id);
+    /// How many wait for `want` before this waiter, or before a newcomer of this rank, and were offered
+    /// nothing yet.
+    pub fn ahead(&self, id: Option<TicketId>, rank: Rank, want: Want<P>) -> usize {
+        let lines = self.lines[..=rank.index()].iter().flat_map(|line| &line.order);
+        let before = lines.take_while(|other| Some(**other) != id);
         let waits = |ticket: &&Ticket<P>| ticket.want == want && ticket.state == State::Waiting;
         before.filter_map(|id| self.tickets.get(*id)).filter(waits).count()
     }
@@ -274,19 +367,25 @@ impl<P: Copy + PartialEq> Queue<P> {
 
     /// When the waiter has to look again if nobody wakes it.
     pub fn look_again(&self, now: Instant, id: TicketId) -> Instant {
-        let first = self.order.front().and_then(|front| self.tickets.get(*front));
-        let (Some(first), Some(ticket)) = (first, self.tickets.get(id)) else {
+        let Some(ticket) = self.tickets.get(id) else {
+            return now;
+        };
+        let (higher, own) = self.lines.split_at(ticket.rank.index());
+        let first = own[0].order.front().and_then(|front| self.tickets.get(*front));
+        let Some(first) = first else {
             return now;
         };
         // Arrivals count those who left in between as well.
-        let arrived = ticket.arrival - first.arrival;
+        let higher = higher.iter().map(|line| line.order.len() as u64).sum::<u64>();
+        let arrived = ticket.arrival - first.arrival + higher;
         let ahead = u32::try_from(arrived.min(self.tickets.len() as u64 - 1)).unwrap_or(u32::MAX);
         now.after(OFFER.saturating_mul(ahead.saturating_add(1)))
     }
 
     /// Wakes everybody: something changed that may concern any of them.
     pub fn wake_all(&self, wakes: &mut Wakes) {
-        for ticket in self.order.iter().filter_map(|id| self.tickets.get(*id)) {
+        let order = self.lines.iter().flat_map(|line| &line.order);
+        for ticket in order.filter_map(|id| self.tickets.get(*id)) {
             wakes.push(ticket.waker.clone());
         }
     }

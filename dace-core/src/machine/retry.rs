@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::tokens::Tokens;
+use crate::http::advice::Advice;
 use crate::policy::Policy;
 use crate::{Class, Instant, WaitCause, Why};
 
@@ -19,6 +20,8 @@ pub(crate) struct Failed {
     pub(crate) replay_safe: bool,
     /// Whether a request that must not happen twice may have reached its server.
     pub(crate) unsafe_sent: bool,
+    /// What its answers said of trying again.
+    pub(crate) advice: Advice,
     /// Attempts made, this one included.
     pub(crate) attempts: u32,
     /// Whether this call has had its retry without a token.
@@ -67,6 +70,9 @@ pub(crate) fn decide(
     outlook: Outlook,
 ) -> Result<Retry, Why> {
     check_class(policy, failed)?;
+    if failed.advice.no_retry && !matches!(failed.class, Class::RetryRequested) {
+        return Err(Why::Server);
+    }
     if failed.attempts > policy.retry_attempts {
         return Err(Why::NoAttempts);
     }
@@ -85,7 +91,7 @@ pub(crate) fn decide(
     };
     let asked = match failed.class {
         Class::Throttled(Some(hint)) => hint,
-        _ => Duration::ZERO,
+        _ => failed.advice.wait.unwrap_or_default(),
     };
     if late == Why::Hint && asked > policy.hint_max {
         return Err(Why::Hint);

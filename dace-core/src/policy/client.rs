@@ -2,9 +2,11 @@
 
 use core::time::Duration;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use super::Policy;
+use super::{Hints, Policy};
+use crate::DeadlineHeader;
 use crate::http::Header;
 use crate::http::proxy::Proxies;
 
@@ -28,6 +30,19 @@ pub(crate) struct Fixed {
     /// For requests that have none of the same name.
     pub(crate) headers: Arc<[Header]>,
     pub(crate) proxies: Proxies,
+    /// What of answers is read beside `Retry-After`, if anything is.
+    pub(crate) hints: Option<Box<Hints>>,
+    /// What each request says of the call that it is made in, if anything is.
+    pub(crate) announced: Option<Box<Announced>>,
+}
+
+/// What each request says of the call that it is made in.
+#[derive(Clone, Debug)]
+pub(crate) struct Announced {
+    /// What is left of its deadline.
+    pub(crate) deadline: Option<DeadlineHeader>,
+    /// The number of the attempt, in the header of this name.
+    pub(crate) attempt: Option<Box<str>>,
 }
 
 impl ClientRules {

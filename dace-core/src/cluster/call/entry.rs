@@ -14,7 +14,7 @@ use crate::machine::retry::SHORTEST_ATTEMPT;
 use crate::policy::Rules;
 use crate::refusal::{Reason, Refusal};
 use crate::shared_limit::Grants;
-use crate::{Class, Instant, Why, render};
+use crate::{Class, Instant, Priority, Why, render};
 
 /// How often a user's balancer is asked for one attempt.
 const PROPOSALS: u8 = 4;
@@ -89,6 +89,10 @@ impl CallMachine {
         waker: &Waker,
         wakes: &mut Wakes,
     ) -> Action {
+        if let Some(refusal) = ticket.and_then(|ticket| cluster.shed(ticket)) {
+            self.leave(now, policy, cluster, ticket, wakes);
+            return self.refused(now, policy, cluster, refusal, wakes);
+        }
         if cluster.asks_user() && self.wants_proposal(cluster) {
             self.state = ticket.map_or(State::Admission, State::Queued);
             return Action::Propose;
@@ -124,10 +128,11 @@ impl CallMachine {
             }
             Admit::Full(want, mut refusal) => {
                 let start_by = self.deadline.before(SHORTEST_ATTEMPT);
-                let room = ticket.is_some() || cluster.waiting_calls < policy.queue;
-                let turn = cluster.turn(now, policy, want, &mut refusal, ticket);
+                let rank = Priority::rank(self.priority, self.attempts > 0);
+                let turn = cluster.turn(now, policy, rank, want, &mut refusal, ticket);
                 let late = now >= start_by || turn.is_some_and(|turn| turn.due > start_by);
-                if late || !room {
+                let mut room = || ticket.is_some() || cluster.has_room(policy, rank, wakes);
+                if late || !room() {
                     self.leave(now, policy, cluster, ticket, wakes);
                     return self.refused(now, policy, cluster, refusal, wakes);
                 }
@@ -136,7 +141,7 @@ impl CallMachine {
                     Some(ticket) => ticket,
                     None => {
                         self.leave(now, policy, cluster, ticket, wakes);
-                        cluster.join_queue(now, self.call, want, waker)
+                        cluster.join_queue(now, self.call, rank, want, waker)
                     }
                 };
                 self.state = State::Queued(ticket);
@@ -198,6 +203,7 @@ impl CallMachine {
         self.token_spent = core::mem::replace(&mut self.token_held, false);
         let number = self.attempts;
         let mut attempt = Attempt::new(now, self.call, number, deadline, grant);
+        attempt.rank = Priority::rank(self.priority, number > 1);
         if let Proposal::Target(target) = core::mem::take(&mut self.proposal) {
             let shared = cluster.table[grant.endpoint].netloc != *target.netloc();
             attempt.target = shared.then(|| Box::new(target));
@@ -221,8 +227,9 @@ impl CallMachine {
         wakes: &mut Wakes,
     ) -> Action {
         self.proposals += 1;
-        let elsewhere = !matches!(refusal.reason, Reason::NoEndpoint | Reason::SharedLimit);
-        if cluster.asks_user() && self.proposals < PROPOSALS && elsewhere {
+        let is_final =
+            matches!(refusal.reason, Reason::NoEndpoint | Reason::SharedLimit | Reason::Shed);
+        if cluster.asks_user() && self.proposals < PROPOSALS && !is_final {
             self.proposal = Proposal::Unasked;
             self.state = State::Admission;
             return Action::Propose;

@@ -12,7 +12,7 @@ use crate::machine::queue::Wakes;
 use crate::machine::retry::SHORTEST_ATTEMPT;
 use crate::policy::Rules;
 use crate::shared_limit::Grants;
-use crate::{Class, Instant};
+use crate::{Class, Instant, Priority};
 
 impl CallMachine {
     /// When the attempt that begins now is to be hedged, if it ever is.
@@ -89,6 +89,7 @@ impl CallMachine {
         cluster.events.push(now, self.call, || What::Hedged { after });
         let number = self.attempts;
         let mut attempt = Attempt::new(now, self.call, number, deadline, grant);
+        attempt.rank = Priority::rank(self.priority, true);
         attempt.take_grants(grants.take());
         let id = cluster.begin_attempt(now, attempt);
         cluster.rivals.push((run.id, id));

@@ -136,7 +136,7 @@ impl CallMachine {
         };
         let hint = match settled.class {
             Class::Throttled(hint) => hint,
-            _ => None,
+            _ => settled.advice.wait,
         };
         let refusal = settled.refusal.filter(|_| failed);
         State::Ended(Verdict::Ended(Ended {
@@ -167,6 +167,7 @@ impl CallMachine {
             class: settled.class,
             replay_safe: !unsafe_sent && self.idempotent,
             unsafe_sent,
+            advice: settled.advice,
             attempts: self.attempts,
             free_used: self.free_used,
             deadline: self.deadline,

@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -16,8 +17,8 @@ use crate::http::{
     Certificate, DangerouslyAcceptAnyCertificate, Header, HttpSettings, Identity, Protocol, Proxy,
     header,
 };
-use crate::policy::{Fixed, not_zero, positive};
-use crate::{ConfigError, HttpBackend, Runtime};
+use crate::policy::{Announced, Fixed, not_zero, positive};
+use crate::{ConfigError, DeadlineHeader, Hints, HttpBackend, Runtime};
 
 /// What is said to servers that ask who calls, unless the user says something else.
 const USER_AGENT: &str = concat!("dace/", env!("CARGO_PKG_VERSION"));
@@ -32,6 +33,9 @@ pub(super) struct Settings<Tls> {
     headers: Vec<(String, Bytes, bool)>,
     use_proxy: bool,
     proxy: Option<String>,
+    hints: Hints,
+    deadline_header: Option<DeadlineHeader>,
+    attempt_header: Option<String>,
 }
 
 impl<Tls> Settings<Tls> {
@@ -44,6 +48,9 @@ impl<Tls> Settings<Tls> {
             headers: Vec::new(),
             use_proxy: false,
             proxy: None,
+            hints: Hints::new(),
+            deadline_header: None,
+            attempt_header: None,
         }
     }
 
@@ -107,7 +114,15 @@ impl<Tls> Settings<Tls> {
             headers.push(header.ok_or_else(|| ConfigError::new("user_agent", problem))?);
         }
         let proxies = proxies(runtime, self.use_proxy, self.proxy.as_deref())?;
-        Ok(Arc::new(Fixed { head_limit: self.head_limit, headers: headers.into(), proxies }))
+        self.hints.validate()?;
+        let announced = announced(self.deadline_header, self.attempt_header)?;
+        Ok(Arc::new(Fixed {
+            head_limit: self.head_limit,
+            headers: headers.into(),
+            proxies,
+            hints: self.hints.is_any().then(|| Box::new(self.hints)),
+            announced: announced.map(Box::new),
+        }))
     }
 }
 
@@ -125,6 +140,32 @@ fn default_header(name: &str, value: Bytes, sensitive: bool) -> Result<Header, C
             None => Ok(header),
         },
     }
+}
+
+fn announced(
+    deadline: Option<DeadlineHeader>,
+    attempt: Option<String>,
+) -> Result<Option<Announced>, ConfigError> {
+    let attempt = attempt.map(|name| name.to_ascii_lowercase().into_boxed_str());
+    let checked = |setting, name: &str| match header::reserved(name) {
+        _ if name == "host" => {
+            Err(ConfigError::new(setting, "must not be `host`: the URL says it"))
+        }
+        Some(problem) => Err(ConfigError::new(setting, format!("must be another one: {problem}"))),
+        None if !header::is_token(name) => {
+            let problem = "must be the name of a header, a token such as `x-attempt`";
+            Err(ConfigError::new(setting, problem))
+        }
+        None => Ok(()),
+    };
+    deadline.as_ref().map_or(Ok(()), |header| checked("deadline_header", header.name()))?;
+    attempt.as_deref().map_or(Ok(()), |name| checked("attempt_header", name))?;
+    if attempt.is_some() && deadline.as_ref().map(DeadlineHeader::name) == attempt.as_deref() {
+        let problem = "must not be the `deadline_header` as well; name another one";
+        return Err(ConfigError::new("attempt_header", problem));
+    }
+    let any = deadline.is_some() || attempt.is_some();
+    Ok(any.then_some(Announced { deadline, attempt }))
 }
 
 fn proxies<R: Runtime>(
@@ -200,6 +241,32 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
     #[must_use]
     pub fn proxy(mut self, url: &str) -> Self {
         self.http.proxy = Some(url.to_string());
+        self
+    }
+
+    /// What of answers is read beside `Retry-After`: resets of quotas, pushbacks of gRPC, a header that
+    /// says not to try again. Default [`Hints::new`]: nothing.
+    #[must_use]
+    pub fn hints(mut self, hints: Hints) -> Self {
+        self.http.hints = hints;
+        self
+    }
+
+    /// A header of every request that says what is left of its attempt's deadline, so that the server
+    /// can give up when its caller has. Default: none. It is written anew for each hop and each retry;
+    /// a request, or a default header, of the same name wins.
+    #[must_use]
+    pub fn deadline_header(mut self, header: DeadlineHeader) -> Self {
+        self.http.deadline_header = Some(header);
+        self
+    }
+
+    /// The name of a header of every request that says which attempt it belongs to, from 1, so that a
+    /// server that has too much to do can refuse retries first. Default: none. A request, or a default
+    /// header, of the same name wins.
+    #[must_use]
+    pub fn attempt_header(mut self, name: &str) -> Self {
+        self.http.attempt_header = Some(name.to_string());
         self
     }
 

@@ -183,7 +183,11 @@ fn whoever_leaves_says_what_was_kept_for_it() {
             assert!(bench.queue.on_lapse(at(10)).is_some());
         }
         let left = bench.leave(at(12), 0).unwrap();
-        assert_eq!(left, Left { want: Want::Any, place, waited: ms(12) }, "stage {stage}");
+        assert_eq!(
+            left,
+            Left { want: Want::Any, place, shed: false, waited: ms(12) },
+            "stage {stage}"
+        );
         assert_eq!(bench.leave(at(12), 0), None, "it leaves once");
         assert_eq!(bench.poll(0), None);
         assert_eq!(bench.queue.len(), 1);
@@ -233,7 +237,8 @@ fn those_who_left_take_no_room() {
         let _ = bench.queue.leave(at(0), id);
     }
     assert_eq!(bench.queue.len(), 1);
-    assert!(bench.queue.order.len() <= 18, "{}", bench.queue.order.len());
+    let order = &bench.queue.lines[Rank::default().index()].order;
+    assert!(order.len() <= 18, "{}", order.len());
 }
 
 #[test]
@@ -263,4 +268,72 @@ fn those_who_left_in_between_make_nobody_look_later() {
         let _ = bench.leave(at(0), number);
     }
     assert_eq!(bench.queue.look_again(at(0), bench.tickets[99]), at(20));
+}
+
+#[test]
+fn the_higher_class_goes_first_then_retries_then_who_came_first() {
+    let mut queue = Queue::new();
+    let ranks = [
+        Rank::new(2, false),
+        Rank::default(),
+        Rank::new(2, true),
+        Rank::new(0, false),
+        Rank::new(1, true),
+        Rank::new(0, true),
+        Rank::new(1, false),
+        Rank::new(9, false),
+    ];
+    let join =
+        |(_, rank): (usize, &Rank)| queue.join_as(at(0), *rank, Want::Any, Waker::noop().clone());
+    let tickets: Vec<_> = ranks.iter().enumerate().map(join).collect();
+    let mut order = Vec::new();
+    let mut wakes = Wakes::new();
+    while queue.try_offer(at(0), Want::Permit(7), |_| true, &mut wakes) {
+        let offered = tickets.iter().position(|id| queue.on_poll(*id, Waker::noop()).is_some());
+        let offered = offered.unwrap();
+        order.push(offered);
+        let ahead = queue.look_again(at(0), tickets[offered]);
+        assert_eq!(ahead, at(10), "whoever is first looks again after one offer");
+        let _ = queue.leave(at(0), tickets[offered]);
+    }
+    assert_eq!(order, [5, 3, 4, 1, 6, 2, 0, 7]);
+    wakes.wake();
+}
+
+#[test]
+fn the_youngest_of_the_lowest_class_makes_room_and_equals_never_do() {
+    let mut queue = Queue::<u8>::new();
+    let mut wakes = Wakes::new();
+    let [high, normal, low] = [0, 1, 2].map(|class| Rank::new(class, false));
+    let bell = Arc::new(Bell::default());
+    let mut join = |rank, want| queue.join_as(at(0), rank, want, Waker::from(bell.clone()));
+    let tickets = [
+        join(normal, Want::Any),
+        join(low, Want::Any),
+        join(low, Want::Any),
+        join(low, Want::Connection(1)),
+        join(Rank::new(2, true), Want::Any),
+        join(low, Want::Any),
+    ];
+    let is_call = |want| !matches!(want, Want::Connection(_));
+    // A place is kept for the first one of the class: that one is as good as in.
+    assert!(queue.try_offer(at(0), Want::Permit(7), |want| want == Want::Any, &mut wakes));
+    let mut shed = Vec::new();
+    for rank in [low, normal, normal, Rank::new(1, true), normal, normal, high, high] {
+        let before: Vec<_> = tickets.iter().filter(|id| queue.is_shed(**id)).copied().collect();
+        if queue.try_shed(rank, is_call, &mut wakes) {
+            let new = tickets.iter().position(|id| queue.is_shed(*id) && !before.contains(id));
+            shed.push(new.unwrap());
+            assert_eq!(queue.on_poll(tickets[new.unwrap()], Waker::noop()), None);
+            assert!(queue.is_shed(tickets[new.unwrap()]), "a poll does not undo it");
+        }
+    }
+    assert_eq!(shed, [5, 2, 1, 4], "the offered one and the connection's are left alone");
+    assert_eq!(queue.len(), 2);
+    wakes.wake();
+    assert_eq!(bell.rung(), 5, "the offered one, and each that was shed");
+    let left = queue.leave(at(3), tickets[5]).unwrap();
+    assert_eq!((left.shed, left.waited), (true, ms(3)));
+    assert!(!queue.leave(at(3), tickets[3]).unwrap().shed);
+    assert_eq!(queue.len(), 1);
 }

@@ -24,6 +24,7 @@ fn failed(class: Class) -> Failed {
         class,
         replay_safe: true,
         unsafe_sent: false,
+        advice: Advice::default(),
         attempts: 1,
         free_used: false,
         deadline: at(5_000),
@@ -204,4 +205,19 @@ fn without_a_deadline_it_may_wait_for_long() {
 #[test]
 fn the_shortest_attempt_is_five_milliseconds() {
     assert_eq!(SHORTEST_ATTEMPT, ms(5));
+}
+
+#[test]
+fn what_a_server_says_not_to_try_again_is_not_but_for_a_wish_of_the_functions_own() {
+    let advice = Advice { wait: None, no_retry: true };
+    for (class, expected) in [
+        (Class::Transient, Err(Why::Server)),
+        (Class::Unsent, Err(Why::Server)),
+        (Class::Throttled(None), Err(Why::Server)),
+        (Class::Failure, Err(Why::Class)),
+        (Class::RetryRequested, Ok(())),
+    ] {
+        let failed = Failed { advice, ..failed(class) };
+        assert_eq!(decided(&policy(), &failed).map(drop), expected, "{class:?}");
+    }
 }
