@@ -368,7 +368,7 @@ pub trait Observer: Send + Sync + 'static {
     fn on_event(&self, dependency_id: &str, event: &Event);
 
     /// Whether it reads the errors of events. If nobody does, which is the default, none is ever
-    /// rendered. Asked once, when the dependency is built.
+    /// rendered. Asked for each error, so it must be quick.
     fn wants_errors(&self) -> bool {
         false
     }
@@ -381,7 +381,8 @@ pub trait Observer: Send + Sync + 'static {
     }
 
     /// The dependency is flushed or closed: what it holds back goes out now. It may wait for that,
-    /// but not for long. Default: nothing.
+    /// but not for long: observers are flushed one after the other, and what calls is a thread of the
+    /// executor. Default: nothing.
     fn flush(&self) {}
 }
 

@@ -37,7 +37,7 @@ pub use cluster::{ByClass, ByWhy, EndpointSnapshot, Snapshot, Totals};
 pub use decorated::reset;
 pub use driver::{
     Agent, ByFn, ByType, Call, CircuitControl, Close, Dependency, DependencyBuilder, Execution,
-    Fallback, Http, Judge, NoFallback, OrElse, Reported, RequestBuilder, Response,
+    Fallback, Http, Judge, NoFallback, OrElse, Reported, RequestBuilder, Response, Sourced,
 };
 pub use error::{ConfigError, Error, Trail, WaitCause, Why};
 pub use event::{Control, Event, Observer, Outcome, Phase, Span, What};

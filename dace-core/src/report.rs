@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::cluster::Tap;
 use crate::{Class, Error, Event, Instant, Netloc, Phase, WaitCause, What, Why};
 
 /// A call's result, and how it came about. From [`report`](crate::Execution::report).
@@ -24,6 +25,8 @@ pub struct Report<T, E> {
     /// Everything that was decided in the call, in order: by the circuits, the limits and their queue,
     /// the retry budget. The same events that observers see, with the texts of errors.
     pub decisions: Vec<Event>,
+    /// Events of the call that are not among the decisions: it keeps the first 1,024, and the last.
+    pub omitted: u64,
     /// Whether the fallback was used.
     pub fallback_used: bool,
     /// How long it took, the fallback included.
@@ -60,13 +63,13 @@ impl<T, E> Report<T, E> {
     pub(crate) fn new(
         dependency_id: &str,
         result: Result<T, Error<E>>,
-        decisions: Vec<Event>,
+        Tap { events: decisions, omitted }: Tap,
         fallback_used: bool,
         took: Duration,
     ) -> Self {
         let attempts = attempts(&decisions);
         let dependency_id = dependency_id.into();
-        Self { dependency_id, result, attempts, decisions, fallback_used, took }
+        Self { dependency_id, result, attempts, decisions, omitted, fallback_used, took }
     }
 
     /// Why no further attempt was made, if the call, before any fallback, ended with the error of
@@ -150,10 +153,28 @@ impl<T, E> fmt::Display for Report<T, E> {
         let Some(start) = self.decisions.first().map(|event| event.at) else {
             return Ok(());
         };
-        for event in &self.decisions {
+        let mut runs = false;
+        for (index, event) in self.decisions.iter().enumerate() {
             let since = event.at.since(start);
+            let begins = |event: &Event| matches!(event.what, What::AttemptStarted { .. });
+            let in_vain = || !self.decisions[index..].iter().any(begins);
             match &event.what {
+                What::AttemptEnded { .. } => runs = false,
+                // What an attempt waited for before it began is told with it.
+                What::Dequeued { netloc, waited } if runs || in_vain() => {
+                    write!(f, "\n  {since:?}: waited {waited:?} in the queue")?;
+                    if let Some(netloc) = netloc {
+                        write!(f, " for {netloc}")?;
+                    }
+                }
+                What::RetryDecided { wait, cause } if in_vain() => {
+                    write!(
+                        f,
+                        "\n  {since:?}: another attempt was to come in {wait:?}, for {cause}"
+                    )?;
+                }
                 What::AttemptStarted { attempt, .. } => {
+                    runs = true;
                     let of = |report: &&AttemptReport| report.number == *attempt;
                     if let Some(report) = self.attempts.iter().find(of) {
                         write!(f, "\n  {since:?}: {report}")?;
@@ -169,6 +190,9 @@ impl<T, E> fmt::Display for Report<T, E> {
                 What::PanicMode { on: true } => write!(f, "\n  {since:?}: panic mode")?,
                 What::RetrySuppressed { why } => write!(f, "\n  {since:?}: {why}")?,
                 What::CallEnded { outcome, .. } => {
+                    if self.omitted > 0 {
+                        write!(f, "\n  … {} more", self.omitted)?;
+                    }
                     let then = if self.fallback_used { ", in its place the fallback" } else { "" };
                     write!(f, "\n  {since:?}: {}{then}", outcome.name())?;
                 }

@@ -55,7 +55,7 @@ pub(crate) enum Verdict {
     /// With what the last attempt returned.
     Ended(Ended),
     /// By its deadline, or by an attempt's that is not retried.
-    TimedOut { after: Duration, attempts: u32, trail: Option<Box<Trail>> },
+    TimedOut { after: Duration, attempts: u32, why: Option<Why>, trail: Option<Box<Trail>> },
     /// Before any attempt, or because the dependency takes no more calls.
     Refused(Box<Refusal>),
     /// A user's balancer named what is no target.
@@ -236,8 +236,12 @@ impl CallMachine {
             }
             if !matches!(self.state, State::Ended(_) | State::FallingBack | State::Done) {
                 self.give_back_place(now, policy, cluster, wakes);
-                self.state =
-                    State::Ended(self.timed_out(now, cluster, self.deadline.since(self.started)));
+                self.state = State::Ended(self.timed_out(
+                    now,
+                    cluster,
+                    self.deadline.since(self.started),
+                    None,
+                ));
             }
         }
         match core::mem::replace(&mut self.state, State::Done) {
@@ -307,8 +311,15 @@ impl CallMachine {
         self.end_attempt(now, policy, cluster, finish, wakes);
     }
 
-    fn timed_out(&self, now: Instant, cluster: &Cluster, after: Duration) -> Verdict {
-        Verdict::TimedOut { after, attempts: self.attempts, trail: self.trail(now, cluster, None) }
+    fn timed_out(
+        &self,
+        now: Instant,
+        cluster: &Cluster,
+        after: Duration,
+        why: Option<Why>,
+    ) -> Verdict {
+        let trail = self.trail(now, cluster, None);
+        Verdict::TimedOut { after, attempts: self.attempts, why, trail }
     }
 
     fn finish(

@@ -352,7 +352,6 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
             hint_max: self.hint_max,
             max_netlocs: self.max_netlocs,
             observed: !observers.is_empty(),
-            errors_read: observers.iter().any(|observer| observer.wants_errors()),
         };
         Ok(Prepared { policy, selection, balancer, observers })
     }

@@ -81,7 +81,9 @@ impl<R: Runtime, B> Dependency<R, B> {
     /// What the dependency looks like now.
     pub fn snapshot(&self) -> Snapshot {
         let now = self.shared.runtime.now();
-        self.shared.section(|_, cluster, _| cluster.snapshot(now))
+        let mut snapshot = self.shared.section(|_, cluster, _| cluster.snapshot(now));
+        snapshot.sort();
+        snapshot
     }
 
     /// The circuit of a netloc (`host:port`, or the dependency's own id), for control by hand.
@@ -91,13 +93,18 @@ impl<R: Runtime, B> Dependency<R, B> {
     }
 
     /// Hands waiting events to the observers now, and has them send what they hold back: at most a
-    /// second of waiting for each of dace's own.
+    /// second of waiting for each of dace's own, in which the thread is blocked. If another thread is
+    /// delivering, it returns at once, and that one does it when it is done;
+    /// [`close`](Self::close) waits for it.
+    ///
+    /// What nobody delivers before the last handle goes is lost.
     pub fn flush(&self) {
         self.shared.flush();
     }
 
     /// Takes no more calls, waits at most `within` for those under way, hands over all events and
-    /// [flushes](Self::flush) the observers. The future answers how many calls were still under way then.
+    /// [flushes](Self::flush) the observers, which blocks the thread, mostly for some milliseconds, for
+    /// a second at most for each of dace's own whose receiver hangs. The future answers how many calls were still under way then.
     pub fn close(&self, within: Duration) -> Close<R, B> {
         Close::new(self.shared.clone(), within)
     }

@@ -90,7 +90,7 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
 
     /// Whether anybody reads the texts of errors.
     fn is_read(&self) -> bool {
-        self.shared.policy.errors_read || self.machine.is_reported()
+        self.machine.is_reported() || self.shared.wants_errors()
     }
 
     /// The part of a turn that user code runs in: if it panics, everything is given back first.
@@ -293,13 +293,13 @@ fn conclude<T, E>(verdict: Verdict, last: Option<Result<T, E>>) -> Result<T, Err
         Verdict::Ended(ended) => match last {
             Some(Ok(value)) => Ok(value),
             Some(Err(source)) => Err(failure(ended, source)),
-            None => Err(Error::NoEndpoint { source: None }),
+            None => Err(Error::NoEndpoint { source: None, trail: None }),
         },
-        Verdict::TimedOut { after, attempts, trail } => {
+        Verdict::TimedOut { after, attempts, why, trail } => {
             let last = last.and_then(Result::err);
-            Err(Error::Timeout { after, attempts, last, trail })
+            Err(Error::Timeout { after, attempts, why, last, trail })
         }
-        Verdict::Refused(refusal) => Err(refusal.into_error(None)),
+        Verdict::Refused(refusal) => Err(refusal.into_error(None, None)),
         Verdict::Wrong(error) => Err(Error::Config(*error)),
     }
 }
@@ -308,7 +308,7 @@ fn failure<E>(ended: Ended, source: E) -> Error<E> {
     let Ended { attempts, why, requested, refusal, trail, .. } = ended;
     let retry_after = trail.as_ref().and_then(|trail| trail.retry_after);
     match refusal {
-        Some(refusal) => refusal.into_error(Some(source)),
+        Some(refusal) => refusal.into_error(Some(source), trail),
         None if requested => Error::RetryRequested { attempts, source, why, trail },
         None if attempts > 1 => {
             Error::RetriesExhausted { attempts, source, why, retry_after, trail }

@@ -14,7 +14,7 @@ use pin_project::pin_project;
 use super::call::Call;
 use super::drive::Drive;
 use super::fallback::{Fallback, NoFallback, OrElse};
-use super::judge::{ByFn, ByType, Judge};
+use super::judge::{ByFn, ByType, Judge, Sourced};
 use super::shared::Shared;
 use crate::report::Report;
 use crate::{Class, Error, Runtime};
@@ -107,6 +107,17 @@ where
         Execution { drive, judge: ByFn(classify), fallback, falling_back }
     }
 
+    /// Has logs and reports tell this call's errors with their sources, which need not be in what they
+    /// show of themselves. Without [`classify`](Self::classify), and after it only if this is asked for:
+    /// `.classify(…).sources()`.
+    pub fn sources(self) -> Execution<R, B, F, Fut, Sourced<J>, L>
+    where
+        E: core::error::Error,
+    {
+        let Self { drive, judge, fallback, falling_back } = self;
+        Execution { drive, judge: Sourced(judge), fallback, falling_back }
+    }
+
     /// An async function that gets the final error, of any kind, and returns a value or another
     /// error in its place. It runs outside the call's deadline and permits.
     pub fn fallback<G, GFut>(self, fallback: G) -> Execution<R, B, F, Fut, J, OrElse<G, GFut>>
@@ -182,10 +193,10 @@ where
         let execution = this.execution.project();
         let fallback_used = *execution.falling_back;
         let drive = execution.drive.project();
-        let events = drive.machine.take_report();
+        let tap = drive.machine.take_report();
         let took = drive.shared.runtime.now().since(drive.machine.started());
         let dependency_id = &drive.shared.policy.id;
-        Poll::Ready(Report::new(dependency_id, result, events, fallback_used, took))
+        Poll::Ready(Report::new(dependency_id, result, tap, fallback_used, took))
     }
 }
 

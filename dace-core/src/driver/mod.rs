@@ -27,6 +27,6 @@ pub use control::CircuitControl;
 pub use dependency::Dependency;
 pub use execution::{Execution, Reported};
 pub use fallback::{Fallback, NoFallback, OrElse};
-pub use judge::{ByFn, ByType, Judge};
+pub use judge::{ByFn, ByType, Judge, Sourced};
 pub use request::RequestBuilder;
 pub use response::Response;

@@ -56,6 +56,11 @@ impl<R: Runtime, B> Shared<R, B> {
         out
     }
 
+    /// Whether an observer reads the texts of errors.
+    pub(crate) fn wants_errors(&self) -> bool {
+        self.observers.iter().any(|observer| observer.wants_errors())
+    }
+
     /// What the observers put around the polls of a call's function.
     #[inline]
     pub(crate) fn spans(&self, call: u64) -> Option<Box<Spans>> {

@@ -41,8 +41,6 @@ pub(crate) struct Policy {
     pub(crate) max_netlocs: usize,
     /// Whether anybody looks at events.
     pub(crate) observed: bool,
-    /// Whether anybody reads the texts of errors.
-    pub(crate) errors_read: bool,
 }
 
 impl Policy {

@@ -39,7 +39,7 @@ impl CallMachine {
             self.give_back_token(cluster);
             let refusal = cluster.refused_by_all(Reason::Config);
             self.note_refusal(now, cluster, &refusal);
-            if policy.errors_read || self.is_reported() {
+            if cluster.events.is_active() {
                 self.note_error(Some(render::chain(&*error)));
             }
             return self.finish(now, cluster, Verdict::Wrong(error), wakes);
@@ -169,7 +169,7 @@ impl CallMachine {
         let verdict = if self.attempts == 0 {
             Verdict::Refused(Box::new(refusal))
         } else if self.last.timed_out {
-            self.timed_out(now, cluster, policy.attempt_timeout)
+            self.timed_out(now, cluster, policy.attempt_timeout, Some(Why::NoEndpoint))
         } else {
             Verdict::Ended(Ended {
                 attempts: self.attempts,

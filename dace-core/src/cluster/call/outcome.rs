@@ -45,10 +45,13 @@ impl CallMachine {
             }
             Finish::TimedOut => match self.decide(now, policy, cluster, &settled) {
                 Ok(until) => State::Waiting { until },
-                Err(_) => State::Ended(self.timed_out(now, cluster, policy.attempt_timeout)),
+                Err(why) => {
+                    let after = policy.attempt_timeout;
+                    State::Ended(self.timed_out(now, cluster, after, Some(why)))
+                }
             },
             Finish::DeadlinePassed => {
-                State::Ended(self.timed_out(now, cluster, self.deadline.since(self.started)))
+                State::Ended(self.timed_out(now, cluster, self.deadline.since(self.started), None))
             }
             Finish::Dropped | Finish::Panicked => State::Done,
         };

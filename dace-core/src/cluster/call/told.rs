@@ -4,14 +4,13 @@ use core::time::Duration;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use super::{CallMachine, Ended, Verdict};
-use crate::cluster::Cluster;
+use crate::Instant;
+use crate::cluster::{Cluster, Tap};
 use crate::error::Trail;
 use crate::event::{Outcome, What};
 use crate::refusal::{Reason, Refusal};
-use crate::{Event, Instant};
 
 /// What of a call somebody wants to read.
 #[derive(Debug, Default)]
@@ -19,13 +18,13 @@ pub(super) struct Text {
     /// The last attempt's error.
     error: Option<Arc<str>>,
     /// What happened in the call, if it is reported: all of it once it is over.
-    events: Option<Vec<Event>>,
+    events: Option<Tap>,
 }
 
 impl CallMachine {
     /// What happens in the call is kept for its report.
     pub(crate) fn keep_report(&mut self) {
-        self.text.get_or_insert_default().events = Some(Vec::new());
+        self.text.get_or_insert_default().events = Some(Tap::default());
     }
 
     pub(crate) fn is_reported(&self) -> bool {
@@ -33,7 +32,7 @@ impl CallMachine {
     }
 
     /// What happened in the call, once it is over.
-    pub(crate) fn take_report(&mut self) -> Vec<Event> {
+    pub(crate) fn take_report(&mut self) -> Tap {
         self.text.take().and_then(|text| text.events).unwrap_or_default()
     }
 
@@ -80,6 +79,7 @@ impl CallMachine {
             Some(Verdict::Ended(Ended { value: false, why, refusal, .. })) => {
                 (Some(*why).filter(|_| refusal.is_none()), refusal.as_deref())
             }
+            Some(Verdict::TimedOut { why, .. }) => (*why, None),
             Some(Verdict::Refused(refusal)) => (None, Some(refusal)),
             Some(Verdict::Wrong(_)) => (None, Some(&own)),
             _ => (None, None),

@@ -38,7 +38,6 @@ fn policy() -> Policy {
         hint_max: secs(30),
         max_netlocs: 100,
         observed: false,
-        errors_read: false,
     }
 }
 
