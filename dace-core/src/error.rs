@@ -7,6 +7,7 @@ use core::time::Duration;
 use alloc::boxed::Box;
 use alloc::string::String;
 
+use crate::instant::Short;
 use crate::refusal::Refused;
 use crate::{Class, Netloc, Reason};
 
@@ -63,7 +64,7 @@ pub enum Error<E> {
         trail: Option<Box<Trail>>,
     },
     /// The call's time was up.
-    #[error("the call timed out after {after:?}{}{}{}", In(*attempts), Told("", trail), Because(*why))]
+    #[error("the call timed out after {}{}{}{}", Short(*after), In(*attempts), Told("", trail), Because(*why))]
     #[non_exhaustive]
     Timeout {
         /// How long the call was given, or its attempt if that was what ended it.
@@ -230,7 +231,7 @@ impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(which, Some(trail)) = self else { return Ok(()) };
         let Trail { netloc, class, took, .. } = &**trail;
-        write!(f, ", {which}{} at {netloc}, in {took:?}", class.name())
+        write!(f, ", {which}{} at {netloc}, in {}", class.name(), Short(*took))
     }
 }
 
@@ -260,7 +261,7 @@ pub(crate) struct Again<'a>(pub(crate) &'a Option<Duration>);
 
 impl fmt::Display for Again<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |after| write!(f, ", again in {after:?}"))
+        self.0.map_or(Ok(()), |after| write!(f, ", again in {}", Short(after)))
     }
 }
 

@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::cluster::Tap;
+use crate::instant::Short;
 use crate::{Class, Error, Event, Instant, Netloc, Phase, WaitCause, What, Why};
 
 /// A call's result, and how it came about. From [`report`](crate::Execution::report).
@@ -124,17 +125,19 @@ fn attempts(events: &[Event]) -> Vec<AttemptReport> {
 impl fmt::Display for AttemptReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { number, netloc, class, phase, took, .. } = self;
-        write!(f, "attempt {number} at {netloc}: {} in {took:?}", class.name())?;
+        write!(f, "attempt {number} at {netloc}: {} in {}", class.name(), Short(*took))?;
         if *phase != Phase::Function && *phase != Phase::Answer {
             write!(f, " ({})", phase.name())?;
         }
         let between = self.waited.saturating_sub(self.queued);
         match self.cause {
-            Some(cause) if !between.is_zero() => write!(f, ", after {between:?} for {cause}")?,
+            Some(cause) if !between.is_zero() => {
+                write!(f, ", after {} for {cause}", Short(between))?
+            }
             _ => {}
         }
         if !self.queued.is_zero() {
-            write!(f, ", after {:?} in the queue", self.queued)?;
+            write!(f, ", after {} in the queue", Short(self.queued))?;
         }
         match &self.error {
             Some(error) => write!(f, ": {error}"),
@@ -147,54 +150,53 @@ impl fmt::Display for AttemptReport {
 impl<T, E> fmt::Display for Report<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { dependency_id, took, .. } = self;
+        let took = Short(*took);
         let what = if self.result.is_ok() { "value" } else { "error" };
         let by = if self.fallback_used { " by the fallback" } else { "" };
-        write!(f, "{dependency_id}: {what}{by} after {took:?}")?;
+        write!(f, "{dependency_id}: {what}{by} after {took}")?;
         let Some(start) = self.decisions.first().map(|event| event.at) else {
             return Ok(());
         };
         let mut runs = false;
         for (index, event) in self.decisions.iter().enumerate() {
-            let since = event.at.since(start);
+            let since = Short(event.at.since(start));
             let begins = |event: &Event| matches!(event.what, What::AttemptStarted { .. });
             let in_vain = || !self.decisions[index..].iter().any(begins);
             match &event.what {
                 What::AttemptEnded { .. } => runs = false,
                 // What an attempt waited for before it began is told with it.
                 What::Dequeued { netloc, waited } if runs || in_vain() => {
-                    write!(f, "\n  {since:?}: waited {waited:?} in the queue")?;
+                    write!(f, "\n  {since}: waited {} in the queue", Short(*waited))?;
                     if let Some(netloc) = netloc {
                         write!(f, " for {netloc}")?;
                     }
                 }
                 What::RetryDecided { wait, cause } if in_vain() => {
-                    write!(
-                        f,
-                        "\n  {since:?}: another attempt was to come in {wait:?}, for {cause}"
-                    )?;
+                    let wait = Short(*wait);
+                    write!(f, "\n  {since}: another attempt was to come in {wait}, for {cause}")?;
                 }
                 What::AttemptStarted { attempt, .. } => {
                     runs = true;
                     let of = |report: &&AttemptReport| report.number == *attempt;
                     if let Some(report) = self.attempts.iter().find(of) {
-                        write!(f, "\n  {since:?}: {report}")?;
+                        write!(f, "\n  {since}: {report}")?;
                     }
                 }
-                What::Refused { refusal } => write!(f, "\n  {since:?}: refused: {refusal}")?,
+                What::Refused { refusal } => write!(f, "\n  {since}: refused: {refusal}")?,
                 What::Paused { netloc, pause } => {
-                    write!(f, "\n  {since:?}: {netloc} asked for a pause: {pause:?}")?;
+                    write!(f, "\n  {since}: {netloc} asked for a pause: {}", Short(*pause))?;
                 }
                 What::CircuitChanged { netloc, to, .. } => {
-                    write!(f, "\n  {since:?}: the circuit of {netloc} is {} now", to.name())?;
+                    write!(f, "\n  {since}: the circuit of {netloc} is {} now", to.name())?;
                 }
-                What::PanicMode { on: true } => write!(f, "\n  {since:?}: panic mode")?,
-                What::RetrySuppressed { why } => write!(f, "\n  {since:?}: {why}")?,
+                What::PanicMode { on: true } => write!(f, "\n  {since}: panic mode")?,
+                What::RetrySuppressed { why } => write!(f, "\n  {since}: {why}")?,
                 What::CallEnded { outcome, .. } => {
                     if self.omitted > 0 {
                         write!(f, "\n  … {} more", self.omitted)?;
                     }
                     let then = if self.fallback_used { ", in its place the fallback" } else { "" };
-                    write!(f, "\n  {since:?}: {}{then}", outcome.name())?;
+                    write!(f, "\n  {since}: {}{then}", outcome.name())?;
                 }
                 _ => {}
             }

@@ -291,8 +291,10 @@ impl Thread {
             let around = Around { prefix: &source.prefix, netloc: None, rate: None };
             if source.open_changed.swap(false, Ordering::AcqRel) {
                 let open = Value::Gauge(source.open.load(Ordering::Relaxed).into());
-                // Only the latest number counts: the next one makes up for it.
-                let _ = line::send(outlet, room, around, ("open", ""), open);
+                if line::send(outlet, room, around, ("open", ""), open).is_err() {
+                    // Only the latest number counts, so that is what is tried again.
+                    source.open_changed.store(true, Ordering::Release);
+                }
             }
             let dropped = source.dropped.swap(0, Ordering::Relaxed);
             let lost = Value::Counter(dropped);

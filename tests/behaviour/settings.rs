@@ -231,6 +231,7 @@ const TESTS: &[(&str, &str)] = &[
     ("redirects", include_str!("redirects.rs")),
     ("retry", include_str!("retry.rs")),
     ("settings", include_str!("settings.rs")),
+    ("telling", include_str!("telling.rs")),
     ("sockets", include_str!("../sockets/requests.rs")),
 ];
 

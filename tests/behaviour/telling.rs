@@ -3,10 +3,10 @@
 use std::future::ready;
 use std::time::Duration;
 
-use dace::{Class, Error, Reason, Why};
+use dace::{Backoff, Class, Error, HttpError, Reason, What, Why};
 use dace_sim::{Answer, Sim};
 
-use crate::support::{dependency, get, get_root, ms};
+use crate::support::{Seen, dependency, get, get_root, ms, secs, touchy};
 
 #[test]
 fn a_timeout_says_in_which_attempt_it_came_and_why_there_was_no_other() {
@@ -115,4 +115,79 @@ fn a_classified_error_is_told_with_its_sources_if_that_is_asked_for() {
     let report = sim.run(call.report());
     assert_eq!(report.attempts[0].error.as_deref(), Some("outer: the cause"));
     assert_eq!(report.attempts[0].class, Class::Failure, "as the closure said");
+}
+
+#[test]
+fn an_error_knows_where_it_failed_though_that_server_was_forgotten_since() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80");
+    sim.server("http://b:80");
+    let any = dependency(&sim, |builder| {
+        builder.max_netlocs(1).backoff(Backoff::new().base(secs(1))).hint_max(secs(1))
+    });
+    let world = any.clone();
+    let error = sim.run(async {
+        let polling = sim.spawn(async move {
+            let call = world.call(|call| async move {
+                get(call.clone(), "http://a/").await?;
+                call.retry(std::io::Error::other("not ready yet").into())
+            });
+            call.await.map(|_: ()| ())
+        });
+        while any.snapshot().totals.retries == 0 {
+            sim.sleep(ms(1)).await;
+        }
+        any.call(|call| get(call, "http://b/")).await.unwrap();
+        assert!(any.circuit("a:80").is_none(), "it was forgotten");
+        any.circuit("test").unwrap().force_open();
+        polling.await.unwrap_err()
+    });
+    let error: Error<Polling> = error;
+    assert_eq!(error.netloc().unwrap().as_str(), "a:80");
+}
+
+/// Whatever went wrong.
+#[derive(Debug, thiserror::Error)]
+enum Polling {
+    #[error("http")]
+    Http(#[from] HttpError),
+    #[error("not ready")]
+    NotReady(#[from] std::io::Error),
+}
+
+impl dace::Classify for Polling {}
+
+#[test]
+fn an_attempt_ends_before_what_comes_of_it_and_a_pause_is_told_if_it_is_longer_than_the_last() {
+    let sim = Sim::new(1);
+    let server = sim.server("http://a:80");
+    server.latency(ms(5)).handler(|request| {
+        let wait = request.url.path().trim_start_matches('/').to_owned();
+        Answer::status(429).header("retry-after", &wait)
+    });
+    let seen = Seen::default();
+    let any = dependency(&sim, |builder| builder.retry_attempts(0).observer(seen.clone()));
+    sim.run(async {
+        let calls = ["/10", "/5", "/20"].map(|path| {
+            let url = format!("http://a{path}");
+            any.call(move |call| {
+                let url = url.clone();
+                async move { get(call, &url).await }
+            })
+        });
+        futures_util::future::join_all(calls).await;
+    });
+    let pauses = seen.events().iter().filter(|e| matches!(e.what, What::Paused { .. })).count();
+    assert_eq!(pauses, 2);
+
+    sim.server("http://b:80").answers(.., 500);
+    let seen = Seen::default();
+    let b = dependency(&sim, |builder| {
+        let builder = builder.targets(["http://b:80"]).retry_attempts(0).observer(seen.clone());
+        builder.breaker(touchy())
+    });
+    sim.run(get_root(&b)).unwrap_err();
+    let place = |is: fn(&What) -> bool| seen.events().iter().position(|e| is(&e.what)).unwrap();
+    let ended = place(|what| matches!(what, What::AttemptEnded { .. }));
+    assert!(ended < place(|what| matches!(what, What::CircuitChanged { .. })));
 }

@@ -41,7 +41,7 @@ fn run() -> Run {
                 .observer(seen.clone())
                 .observer(Logs::new())
                 .observer(Metrics::new())
-                .statsd(Statsd::sink(lines.clone()))
+                .statsd(Statsd::sink(lines.clone()).queue(1 << 16))
         });
         let reports = sim.run(async {
             let mut calls = Vec::new();

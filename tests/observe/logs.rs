@@ -42,6 +42,55 @@ fn what_the_function_logs_falls_into_the_span_of_its_call_at_every_poll() {
     }
 }
 
+/// Says so when it is dropped.
+struct Held;
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        tracing::info!("dropped");
+    }
+}
+
+#[test]
+fn whatever_runs_of_the_users_code_is_in_the_span_of_its_call() {
+    let sim = Sim::new(1);
+    let ((), log) = recorded(|_| {
+        let any = dependency(&sim, |builder| builder.observer(Logs::new()).retry_attempts(0));
+        let world = sim.clone();
+        let call = any.call(|_| {
+            tracing::info!("called");
+            let (held, sim) = (Held, world.clone());
+            async move {
+                let _held = held;
+                sim.sleep(secs(60)).await;
+                Ok::<(), dace::HttpError>(())
+            }
+        });
+        let call = call.timeout(secs(1)).fallback(|_| {
+            tracing::info!("begins");
+            async {
+                tracing::info!("falls back");
+                Ok(())
+            }
+        });
+        sim.run(call).unwrap();
+        any.circuit("test").unwrap().force_open();
+        let refused = any.call(|_| ready(Ok::<(), dace::HttpError>(())));
+        let refused = refused.fallback(|_| async {
+            tracing::info!("refused");
+            Ok(())
+        });
+        sim.run(refused).unwrap();
+    });
+    for (number, text) in
+        [(1, "called"), (1, "dropped"), (1, "begins"), (1, "falls back"), (2, "refused")]
+    {
+        let line =
+            format!(" INFO call{{dependency_id=\"test\" call={number}}}: observe::logs: {text}");
+        assert!(log.contains(&line), "{line} is not in {log:#?}");
+    }
+}
+
 #[test]
 fn a_dependency_that_fails_for_a_minute_logs_some_lines_and_numbers() {
     let sim = Sim::new(1);

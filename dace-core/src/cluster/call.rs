@@ -28,7 +28,7 @@ use crate::instant::nanos;
 use crate::machine::queue::{TicketId, Wakes};
 use crate::policy::Policy;
 use crate::refusal::{Reason, Refusal};
-use crate::{Class, ConfigError, Instant, Why};
+use crate::{Class, ConfigError, Instant, Netloc, Why};
 use told::Text;
 
 /// What the driver does next.
@@ -118,6 +118,8 @@ pub(crate) struct CallMachine {
     /// The last attempt ended with an error, or was cut off.
     failed: bool,
     last: Last,
+    /// Where it was charged, while a retry is to come: its endpoint may be forgotten meanwhile.
+    last_failed_at: Option<Netloc>,
     /// The call's one retry without a token was made.
     free_used: bool,
     /// A fallback comes after the final error.
@@ -171,6 +173,7 @@ impl CallMachine {
             token_spent: false,
             failed: false,
             last: Last { timed_out: false, class: Class::Success, endpoint: EndpointId::default() },
+            last_failed_at: None,
             free_used: false,
             falls_back: false,
         }
@@ -180,6 +183,10 @@ impl CallMachine {
     /// [`on_fallback_ended`](Self::on_fallback_ended).
     pub(crate) fn expect_fallback(&mut self) {
         self.falls_back = true;
+    }
+
+    pub(crate) fn falls_back(&self) -> bool {
+        self.falls_back
     }
 
     /// The settings of the call, while it has not begun.

@@ -103,12 +103,6 @@ impl Cluster {
         if simple {
             self.attempts.remove(id);
         }
-        self.conclude(now, policy, call, &charged, softened(heard), late, wakes);
-        let others = if simple { 0 } else { self.attempts[id].others().len() };
-        for index in 0..others {
-            let other = self.attempts[id].others()[index];
-            self.conclude(now, policy, call, &other, softened(other.worst), late, wakes);
-        }
         self.totals.count_attempt(class);
         self.running -= 1;
         self.events.push(now, call, || What::AttemptEnded {
@@ -120,6 +114,12 @@ impl Cluster {
             open: self.running,
             error: error.cloned(),
         });
+        self.conclude(now, policy, call, &charged, softened(heard), late, wakes);
+        let others = if simple { 0 } else { self.attempts[id].others().len() };
+        for index in 0..others {
+            let other = self.attempts[id].others()[index];
+            self.conclude(now, policy, call, &other, softened(other.worst), late, wakes);
+        }
         if simple {
             if charged.permit {
                 self.release_permit(now, policy, charged.endpoint, wakes);
@@ -224,7 +224,11 @@ impl Cluster {
             return;
         }
         let endpoint = &mut self.table[id];
-        endpoint.paused_until = endpoint.paused_until.max(now.after(pause));
+        let until = now.after(pause);
+        if until <= endpoint.paused_until {
+            return;
+        }
+        endpoint.paused_until = until;
         self.events.push(now, call, || What::Paused { netloc: endpoint.netloc.clone(), pause });
     }
 

@@ -149,9 +149,11 @@ impl fmt::Display for Snapshot {
         if self.events_dropped > 0 {
             writeln!(f, "{} events dropped", self.events_dropped)?;
         }
+        let names = self.endpoints.iter().map(|endpoint| endpoint.netloc.as_str().len());
+        let width = names.max().unwrap_or_default().max(28);
         writeln!(
             f,
-            "{:<28} {:<13} {:>8} {:>5} {:>6} {:>6} {:>6} {:>10} {:>8}",
+            "{:<width$} {:<13} {:>8} {:>5} {:>6} {:>6} {:>6} {:>10} {:>8}",
             "netloc", "circuit", "again in", "open", "queued", "good", "bad", "latency", "pause"
         )?;
         let time = |time: Option<Duration>, millis: bool| match time {
@@ -162,7 +164,7 @@ impl fmt::Display for Snapshot {
         for endpoint in &self.endpoints {
             writeln!(
                 f,
-                "{:<28} {:<13} {:>8} {:>5} {:>6} {:>6} {:>6} {:>10} {:>8}",
+                "{:<width$} {:<13} {:>8} {:>5} {:>6} {:>6} {:>6} {:>10} {:>8}",
                 endpoint.netloc.as_str(),
                 endpoint.circuit.name(),
                 time(endpoint.reopens_in, false),

@@ -73,8 +73,12 @@ impl<R: Runtime, B> Dependency<R, B> {
     {
         let targets = balancer::parse("targets", targets)?;
         let now = self.shared.runtime.now();
-        self.shared.targets.with(|list| *list = Arc::new(targets.clone()));
-        self.shared.section(|_, cluster, wakes| cluster.set_targets(now, targets, wakes));
+        let shown = Arc::new(targets.clone());
+        // One in the other, so that of two lists at a time the same one is last in both.
+        self.shared.section(|_, cluster, wakes| {
+            self.shared.targets.with(|list| *list = shown);
+            cluster.set_targets(now, targets, wakes);
+        });
         Ok(())
     }
 
@@ -87,7 +91,7 @@ impl<R: Runtime, B> Dependency<R, B> {
     }
 
     /// The circuit of a netloc (`host:port`, or the dependency's own id), for control by hand.
-    /// `None` if the netloc is not known.
+    /// `None` if the netloc is not known: if it is no target, and nobody called there so far.
     pub fn circuit(&self, netloc: &str) -> Option<CircuitControl<R, B>> {
         CircuitControl::new(self.shared.clone(), netloc)
     }

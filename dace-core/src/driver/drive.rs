@@ -80,10 +80,15 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
         this.shared.section(|_, cluster, wakes| machine.on_fallback_ended(cluster, wakes));
     }
 
-    /// Runs user code that is no part of the attempt.
-    pub(super) fn guarded<O>(self: Pin<&mut Self>, user: impl FnOnce() -> O) -> O {
+    /// Runs the fallback, inside of the call's spans; they are new if there was no attempt.
+    pub(super) fn fall_back<O>(self: Pin<&mut Self>, user: impl FnOnce() -> O) -> O {
         let mut guard = self.guard();
-        let out = user();
+        let this = guard.drive.as_mut().project();
+        let falls_back = this.machine.falls_back();
+        if falls_back && this.spans.is_none() {
+            *this.spans = this.shared.spans(this.machine.call());
+        }
+        let out = within(this.spans.as_deref().filter(|_| falls_back), user);
         guard.armed = false;
         out
     }
@@ -174,7 +179,8 @@ where
                 }
                 Action::Cancel => {
                     let mut guard = self.as_mut().guard();
-                    guard.drive.as_mut().project().attempt.set(None);
+                    let mut this = guard.drive.as_mut().project();
+                    within(this.spans.as_deref(), || this.attempt.set(None));
                     guard.armed = false;
                     drop(guard);
                     // An error is still worth telling; a value that was not good enough is not.
@@ -216,8 +222,9 @@ where
             *this.spans = this.shared.spans(this.machine.call());
         }
         let connect_timeout = *this.connect_timeout;
+        let function = this.function;
         let call = Call { shared: this.shared.clone(), id, number, deadline, connect_timeout };
-        let attempt = (this.function)(call);
+        let attempt = within(this.spans.as_deref(), || function(call));
         this.attempt.set(Some(attempt));
         guard.armed = false;
     }
@@ -232,7 +239,7 @@ where
         let polled = within(this.spans.as_deref(), || attempt.poll(cx));
         if polled.is_ready() {
             // What the future still holds is given back before its outcome is settled.
-            this.attempt.set(None);
+            within(this.spans.as_deref(), || this.attempt.set(None));
         }
         guard.armed = false;
         polled
@@ -265,19 +272,37 @@ where
     }
 }
 
-/// Polls inside of the spans, the first one outermost.
+/// Runs user code inside of the spans, the first one outermost.
 #[inline]
-fn within<O>(spans: Option<&Spans>, poll: impl FnOnce() -> Poll<O>) -> Poll<O> {
+fn within<O>(spans: Option<&Spans>, user: impl FnOnce() -> O) -> O {
     let Some(spans) = spans else {
-        return poll();
+        return user();
     };
-    let (mut poll, mut polled) = (Some(poll), Poll::Pending);
-    nest(&spans.0, &mut || {
-        if let Some(poll) = poll.take() {
-            polled = poll();
+    let mut run = Run::Not(user);
+    nest(&spans.0, &mut || run.run());
+    // A span that did not call what it was given is not there.
+    run.run();
+    match run {
+        Run::Done(out) => out,
+        Run::Not(_) | Run::Now => unreachable!("it has just run"),
+    }
+}
+
+/// What runs once.
+enum Run<F, O> {
+    Not(F),
+    Now,
+    Done(O),
+}
+
+impl<O, F: FnOnce() -> O> Run<F, O> {
+    fn run(&mut self) {
+        if let Self::Not(_) = self {
+            if let Self::Not(user) = core::mem::replace(self, Self::Now) {
+                *self = Self::Done(user());
+            }
         }
-    });
-    polled
+    }
 }
 
 fn nest(spans: &[Box<dyn Span>], poll: &mut dyn FnMut()) {
@@ -345,7 +370,7 @@ fn abandon<R: Runtime, B, F, Fut: Future>(drive: Pin<&mut Drive<R, B, F, Fut>>, 
     }
     // The machine is told even if the future's own drop panics.
     let tell = Tell { shared: this.shared, machine: this.machine, panicked };
-    this.attempt.set(None);
+    within(this.spans.as_deref(), || this.attempt.set(None));
     drop(tell);
 }
 

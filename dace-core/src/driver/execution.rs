@@ -150,13 +150,13 @@ where
                 Poll::Ready(Err(error)) => error,
             };
             let begin = || this.fallback.as_mut().begin(error);
-            if let Err(error) = this.drive.as_mut().guarded(begin) {
+            if let Err(error) = this.drive.as_mut().fall_back(begin) {
                 return Poll::Ready(Err(error));
             }
             *this.falling_back = true;
             this.drive.as_mut().note_fallback();
         }
-        let polled = this.drive.as_mut().guarded(|| this.fallback.poll(cx));
+        let polled = this.drive.as_mut().fall_back(|| this.fallback.poll(cx));
         if polled.is_ready() {
             this.drive.fallback_ended();
         }

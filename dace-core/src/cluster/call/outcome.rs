@@ -121,6 +121,8 @@ impl CallMachine {
             Ok(Retry { at, cause, token }) => {
                 self.free_used |= settled.class == Class::Refused && !token;
                 self.token_held = token;
+                let last = cluster.table.get(settled.endpoint);
+                self.last_failed_at = last.map(|endpoint| endpoint.netloc.clone());
                 cluster.totals.retries += 1;
                 let wait = at.since(now);
                 cluster.events.push(now, self.call, || What::RetryDecided { wait, cause });

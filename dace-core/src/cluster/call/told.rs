@@ -6,11 +6,11 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::{CallMachine, Ended, Verdict};
-use crate::Instant;
 use crate::cluster::{Cluster, Tap};
 use crate::error::Trail;
 use crate::event::{Outcome, What};
 use crate::refusal::{Reason, Refusal};
+use crate::{Instant, Netloc};
 
 /// What of a call somebody wants to read.
 #[derive(Debug, Default)]
@@ -59,10 +59,16 @@ impl CallMachine {
         if self.attempts == 0 {
             return None;
         }
-        // What it was charged to may be forgotten since.
-        let last = cluster.table.get(self.last.endpoint).unwrap_or(&cluster.table[cluster.own]);
+        let netloc =
+            self.last_netloc(cluster).unwrap_or_else(|| cluster.table[cluster.own].netloc.clone());
         let (class, took) = (self.last.class, now.since(self.started));
-        Some(Box::new(Trail { netloc: last.netloc.clone(), class, took, retry_after }))
+        Some(Box::new(Trail { netloc, class, took, retry_after }))
+    }
+
+    /// What the last attempt was charged to. Its endpoint may be forgotten since.
+    fn last_netloc(&self, cluster: &Cluster) -> Option<Netloc> {
+        let known = cluster.table.get(self.last.endpoint).map(|last| last.netloc.clone());
+        known.or_else(|| self.last_failed_at.clone())
     }
 
     /// The call is over. `verdict` is how, if its caller waited for that.
@@ -84,7 +90,6 @@ impl CallMachine {
             Some(Verdict::Wrong(_)) => (None, Some(&own)),
             _ => (None, None),
         };
-        let failed = || cluster.table.get(self.last.endpoint).map(|last| last.netloc.clone());
         let what = What::CallEnded {
             outcome,
             took: now.since(self.started),
@@ -94,7 +99,7 @@ impl CallMachine {
             netloc: match refusal {
                 Some(refusal) => Some(refusal.netloc.clone()),
                 None if outcome == Outcome::Value => None,
-                None => failed(),
+                None => self.last_netloc(cluster),
             },
             error: self.text.as_mut().and_then(|text| text.error.take()),
         };
