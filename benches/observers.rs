@@ -76,6 +76,7 @@ fn call(dependency: &Dependency<Clock, NoHttp>) {
 struct Subject {
     name: &'static str,
     call: Box<dyn Fn()>,
+    dependency: Dependency<Clock, NoHttp>,
     /// Nanoseconds a call, a sample each.
     samples: Vec<f64>,
 }
@@ -83,7 +84,8 @@ struct Subject {
 impl Subject {
     fn seen(name: &'static str, set: impl FnOnce(Builder) -> Builder) -> Self {
         let dependency = dependency(set);
-        Self { name, call: Box::new(move || call(&dependency)), samples: Vec::new() }
+        let called = dependency.clone();
+        Self { name, call: Box::new(move || call(&called)), dependency, samples: Vec::new() }
     }
 
     /// The same lines, sent by hand.
@@ -92,9 +94,10 @@ impl Subject {
         sink: impl MetricSink + Send + Sync + std::panic::RefUnwindSafe + 'static,
     ) -> Self {
         let (dependency, client) = (dependency(|b| b), StatsdClient::from_sink("dace", sink));
+        let called = dependency.clone();
         let told = move || {
             let begin = clock();
-            call(&dependency);
+            call(&called);
             let took = begin.elapsed();
             // Who counts does not look at the errors of the sink.
             let _ = client.count("servers.attempt.success", 1);
@@ -103,7 +106,7 @@ impl Subject {
             let _ = client.time("servers.call", took);
             let _ = client.gauge("servers.open", 0u64);
         };
-        Self { name, call: Box::new(told), samples: Vec::new() }
+        Self { name, call: Box::new(told), dependency, samples: Vec::new() }
     }
 
     fn sample(&mut self) {
@@ -166,6 +169,8 @@ fn main() {
                 (subject.call)();
             }
         });
+        // What was dropped cost nothing.
+        assert_eq!(subject.dependency.snapshot().events_dropped, 0, "{}", subject.name);
         let (name, median, least) = (subject.name, subject.median(), subject.least());
         println!(
             "| {name} | {median:.0} | {:+.0} | {least:.0} | {:.2} |",

@@ -1,20 +1,24 @@
 //! Logs through `tracing`, with the feature `tracing`.
 //!
 //! A dependency that fails must not bury the logs that tell why. So attempts are told at `debug`, and
-//! what goes to `info` and `warn` is told [`SHOWN`] times in [`WINDOW`] for each kind of line; the rest
-//! is counted, and told as a number by the first event after the window, or by a flush. Time is that of
-//! the events, so nothing here needs a clock.
+//! what goes to `info` and `warn` is told [`SHOWN`] times in [`WINDOW`] for each kind of line and server,
+//! so that one that is ill does not hide another, and [`MOST`] times for each kind; the rest is counted,
+//! and told as a number by the first event after the window, or by a flush. Time is that of the events, so
+//! nothing here needs a clock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use dace_core::{Event, Instant, Observer, Outcome, Span, What};
+use dace_core::{Event, Instant, Netloc, Observer, Outcome, Span, What};
 
 use crate::names::printable;
 
+/// Lines of a kind that are written in one window about one server.
+const SHOWN: usize = 5;
+
 /// Lines of a kind that are written in one window.
-const SHOWN: u64 = 5;
+const MOST: usize = 50;
 
 /// How long a window is.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -25,10 +29,11 @@ const WINDOW: Duration = Duration::from_secs(10);
 ///   wrapped function is polled inside of it, so what the function logs falls into it.
 /// - **`warn`**: calls that failed, with the last error and its sources; circuits that open; targets
 ///   that a balancer passes over; panic mode. **`info`**: circuits that close, pauses, settings that
-///   change. At most five lines of each kind in ten seconds; then a line says how many were left out.
+///   change. At most five lines of each kind in ten seconds for one server, and fifty for all; then a
+///   line says how many were left out. What is done by hand is always told.
 /// - **`debug`**: each attempt, retry and refusal, and calls that were dropped. **`trace`**: the rest.
 ///
-/// Errors are written once, on one line, without userinfo and query of what looks like a URL, at most
+/// Errors are written once, on one line, without userinfo, query and fragment of what looks like a URL, at most
 /// 1 KiB. `docs/observing.md` says what each line means.
 #[derive(Debug)]
 pub struct Logs {
@@ -53,14 +58,17 @@ impl Logs {
     }
 
     /// Whether a line of this kind is written now.
-    fn admit(&self, at: Instant, kind: Kind) -> bool {
+    fn admit(&self, event: &Event, kind: Kind) -> bool {
+        let (at, netloc) = (event.at, event.netloc());
         let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = &mut limits[kind as usize];
         if at >= limit.end || limit.end > at.after(WINDOW) {
-            (limit.end, limit.shown) = (at.after(WINDOW), 0);
+            limit.end = at.after(WINDOW);
+            limit.shown.clear();
         }
-        if limit.shown < SHOWN {
-            limit.shown += 1;
+        let of_it = limit.shown.iter().filter(|shown| shown.as_ref() == netloc).count();
+        if of_it < SHOWN && limit.shown.len() < MOST {
+            limit.shown.push(netloc.cloned());
             return true;
         }
         limit.left_out += 1;
@@ -76,7 +84,7 @@ impl Logs {
         for kind in Kind::ALL {
             let limit = &mut limits[kind as usize];
             if limit.left_out > 0 && limit.end <= at {
-                over.push((kind.name(), std::mem::take(&mut limit.left_out)));
+                over.push((kind, std::mem::take(&mut limit.left_out)));
             } else if limit.left_out > 0 {
                 due = due.min(limit.end);
             }
@@ -85,9 +93,23 @@ impl Logs {
         drop(limits);
         let dependency_id = self.id.get().map(|id| &**id);
         for (kind, left_out) in over {
-            tracing::warn!(
-                target: "dace", parent: None, dependency_id, kind, left_out, "lines left out"
-            );
+            macro_rules! tell {
+                ($level:ident) => {
+                    tracing::$level!(
+                        target: "dace",
+                        parent: None,
+                        dependency_id,
+                        kind = kind.name(),
+                        left_out,
+                        "lines left out"
+                    )
+                };
+            }
+            // As loud as the lines that it stands for.
+            match kind {
+                Kind::Closed | Kind::Paused | Kind::Targets => tell!(info),
+                _ => tell!(warn),
+            }
         }
     }
 }
@@ -102,7 +124,7 @@ enum Kind {
     Ejected,
     Paused,
     Panic,
-    Setting,
+    Targets,
     Lost,
 }
 
@@ -115,7 +137,7 @@ impl Kind {
         Self::Ejected,
         Self::Paused,
         Self::Panic,
-        Self::Setting,
+        Self::Targets,
         Self::Lost,
     ];
 
@@ -128,17 +150,18 @@ impl Kind {
             Self::Ejected => "targets passed over",
             Self::Paused => "pauses",
             Self::Panic => "changes of panic mode",
-            Self::Setting => "changes of settings",
+            Self::Targets => "replaced lists of targets",
             Self::Lost => "losses of events",
         }
     }
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Limit {
     /// When its window ends.
     end: Instant,
-    shown: u64,
+    /// What the lines were about that were written in it.
+    shown: Vec<Option<Netloc>>,
     left_out: u64,
 }
 
@@ -146,7 +169,7 @@ struct Limit {
 /// deliver them.
 macro_rules! limited {
     ($logs:expr, $id:expr, $event:expr, $kind:ident, $level:ident, $($rest:tt)+) => {
-        if $logs.admit($event.at, Kind::$kind) {
+        if $logs.admit($event, Kind::$kind) {
             tracing::$level!(
                 target: "dace",
                 parent: None,
@@ -163,7 +186,7 @@ macro_rules! line {
             target: "dace",
             parent: None,
             dependency_id = $id,
-            call = $event.call,
+            call = ($event.call > 0).then_some($event.call),
             $($rest)+
         )
     };
@@ -290,21 +313,15 @@ impl Observer for Logs {
                 limited!(self, id, event, Panic, warn, on, "panic mode");
             }
             What::TargetsReplaced { count } => {
-                limited!(self, id, event, Setting, info, count, "targets replaced");
+                limited!(self, id, event, Targets, info, count, "targets replaced");
+            }
+            What::Controlled { control, .. } => {
+                let control = control.name();
+                line!(info, id, event, netloc = netloc(), control, "circuit worked by hand");
             }
             What::Reloaded => {
-                limited!(self, id, event, Setting, info, "policy reloaded");
+                line!(info, id, event, "policy reloaded");
             }
-            What::Controlled { control, .. } => limited!(
-                self,
-                id,
-                event,
-                Setting,
-                info,
-                netloc = netloc(),
-                control = control.name(),
-                "circuit worked by hand"
-            ),
             What::Closed => line!(info, id, event, "closed"),
             What::EventsDropped { count } => {
                 limited!(self, id, event, Lost, warn, count, "events dropped");
@@ -313,8 +330,9 @@ impl Observer for Logs {
         }
     }
 
+    /// If anybody would see the loudest line that shows one.
     fn wants_errors(&self) -> bool {
-        true
+        tracing::enabled!(target: "dace", tracing::Level::WARN)
     }
 
     fn span(&self, dependency_id: &str, call: u64) -> Option<Box<dyn Span>> {

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use dace_core::{CircuitState, Event, Netloc, Observer, What};
+use dace_core::{Event, Netloc, Observer, Outcome, What, Why};
 use metrics::{Counter, Gauge, Histogram, Unit};
 
 use crate::names::{self, ByNetloc};
@@ -98,6 +98,27 @@ fn describe() {
     );
 }
 
+/// How calls end.
+const OUTCOMES: [&str; 6] = [
+    Outcome::Value.name(),
+    Outcome::Error.name(),
+    Outcome::Timeout.name(),
+    Outcome::Refused.name(),
+    Outcome::Dropped.name(),
+    Outcome::Panicked.name(),
+];
+
+/// Why failed attempts are not followed by a retry.
+const WHYS: [&str; 7] = [
+    Why::Class.name(),
+    Why::NotReplaySafe.name(),
+    Why::Budget.name(),
+    Why::Deadline.name(),
+    Why::Hint.name(),
+    Why::NoEndpoint.name(),
+    Why::NoAttempts.name(),
+];
+
 /// The handles of one dependency.
 #[derive(Debug)]
 struct Series {
@@ -134,14 +155,15 @@ impl Series {
     fn new(dependency_id: &str) -> Self {
         let id = dependency_id.to_owned();
         Self {
-            calls: Labelled::new("dace_calls_total", "outcome", &id, None),
+            calls: Labelled::new("dace_calls_total", "outcome", &id, None).born(&OUTCOMES),
             call_time: metrics::histogram!("dace_call_duration_seconds", "dependency" => id.clone()),
             fallbacks: metrics::counter!("dace_fallbacks_total", "dependency" => id.clone()),
             answers: Labelled::new("dace_answers_total", "from", &id, None),
             open: metrics::gauge!("dace_open_attempts", "dependency" => id.clone()),
             retries: metrics::counter!("dace_retries_total", "dependency" => id.clone()),
             hedges: metrics::counter!("dace_hedges_total", "dependency" => id.clone()),
-            suppressed: Labelled::new("dace_retries_suppressed_total", "why", &id, None),
+            suppressed: Labelled::new("dace_retries_suppressed_total", "why", &id, None)
+                .born(&WHYS),
             queue_time: metrics::histogram!("dace_queue_duration_seconds", "dependency" => id.clone()),
             panic_mode: metrics::gauge!("dace_panic_mode", "dependency" => id.clone()),
             lost: metrics::counter!("dace_events_dropped_total", "dependency" => id.clone()),
@@ -197,10 +219,20 @@ impl Labelled {
         Self { name, label, id: id.to_owned(), netloc: netloc.map(str::to_owned), known }
     }
 
+    /// Exists with these values from the start: what a counter is born with, a rate does not see.
+    fn born(self, values: &[&'static str]) -> Self {
+        values.iter().for_each(|value| self.add(value, 0));
+        self
+    }
+
     fn count(&self, value: &'static str) {
+        self.add(value, 1);
+    }
+
+    fn add(&self, value: &'static str, count: u64) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, counter)) = known.iter().find(|(name, _)| *name == value) {
-            return counter.increment(1);
+            return counter.increment(count);
         }
         let (id, label) = (self.id.clone(), self.label);
         let counter = match self.netloc.clone() {
@@ -209,7 +241,7 @@ impl Labelled {
             }
             None => metrics::counter!(self.name, "dependency" => id, label => value),
         };
-        counter.increment(1);
+        counter.increment(count);
         known.push((value, counter));
     }
 }
@@ -243,7 +275,7 @@ impl Observer for Metrics {
             }
             What::Dequeued { waited, .. } => series.queue_time.record(waited.as_secs_f64()),
             What::CircuitChanged { netloc, to, .. } => series.at(netloc, |at| {
-                at.circuit_changes.count(label_of(*to));
+                at.circuit_changes.count(to.name());
                 at.set_shut(netloc, !to.lets_all());
             }),
             What::Ejected { netloc, .. } => series.at(netloc, |at| at.set_shut(netloc, true)),
@@ -253,19 +285,5 @@ impl Observer for Metrics {
             What::EventsDropped { count } => series.lost.increment(*count),
             _ => {}
         }
-    }
-}
-
-/// The name of a state, in the form of labels.
-fn label_of(state: CircuitState) -> &'static str {
-    match state {
-        CircuitState::Closed => "closed",
-        CircuitState::Open => "open",
-        CircuitState::HalfOpen => "half_open",
-        CircuitState::ForcedOpen => "forced_open",
-        CircuitState::ForcedClosed => "forced_closed",
-        CircuitState::MetricsOnly => "metrics_only",
-        CircuitState::Drained => "drained",
-        _ => "other",
     }
 }

@@ -7,7 +7,9 @@ use core::time::Duration;
 use alloc::boxed::Box;
 use alloc::string::String;
 
-use crate::{Class, Netloc};
+use crate::instant::Short;
+use crate::refusal::Refused;
+use crate::{Class, Netloc, Reason};
 
 /// Why a call failed. `E` is the wrapped function's own error.
 ///
@@ -62,13 +64,15 @@ pub enum Error<E> {
         trail: Option<Box<Trail>>,
     },
     /// The call's time was up.
-    #[error("the call timed out after {after:?} in attempt {attempts}{}", Told("", trail))]
+    #[error("the call timed out after {}{}{}{}", Short(*after), In(*attempts), Told("", trail), Because(*why))]
     #[non_exhaustive]
     Timeout {
         /// How long the call was given, or its attempt if that was what ended it.
         after: Duration,
         /// How many attempts were begun.
         attempts: u32,
+        /// Why no further attempt was made, if an attempt's time was up, not the call's.
+        why: Option<Why>,
         /// The error of the last attempt that ended by itself.
         #[source]
         last: Option<E>,
@@ -76,18 +80,29 @@ pub enum Error<E> {
         trail: Option<Box<Trail>>,
     },
     /// Every place was taken: the server's limit, the queue's, or a pause that the server asked for.
-    #[error("{netloc} takes no more calls at present{}", Again(retry_after))]
+    #[error(
+        "{}{}{}", Refused(*reason, netloc), Again(retry_after), Told("the last attempt ", trail)
+    )]
     #[non_exhaustive]
     RateLimited {
         /// Whose limit it was.
         netloc: Netloc,
+        /// Whether it was full, or asked for a pause.
+        reason: Reason,
         /// When it may be worth while to try again, if that is known.
         retry_after: Option<Duration>,
         /// The function's error, if an exchange in it was refused.
         source: Option<E>,
+        /// Where the last attempt was; `None` if there was none.
+        trail: Option<Box<Trail>>,
     },
     /// The circuit is open.
-    #[error("the circuit of {netloc} is open{}", Again(retry_after))]
+    #[error(
+        "{}{}{}",
+        Refused(Reason::CircuitOpen, netloc),
+        Again(retry_after),
+        Told("the last attempt ", trail)
+    )]
     #[non_exhaustive]
     CircuitOpen {
         /// Whose circuit it is.
@@ -97,13 +112,17 @@ pub enum Error<E> {
         retry_after: Option<Duration>,
         /// The function's error, if an exchange in it was refused.
         source: Option<E>,
+        /// Where the last attempt was; `None` if there was none.
+        trail: Option<Box<Trail>>,
     },
     /// The balancer named no endpoint.
-    #[error("no endpoint to call")]
+    #[error("no endpoint to call{}", Told("the last attempt ", trail))]
     #[non_exhaustive]
     NoEndpoint {
         /// The function's error, if an exchange in it was refused.
         source: Option<E>,
+        /// Where the last attempt was; `None` if there was none.
+        trail: Option<Box<Trail>>,
     },
     /// The settings are wrong. Only decorated functions, which have no `build()`, end like this.
     #[error("wrong setting")]
@@ -142,6 +161,7 @@ impl<E> Error<E> {
             Self::Operation { why, .. }
             | Self::RetriesExhausted { why, .. }
             | Self::RetryRequested { why, .. } => Some(*why),
+            Self::Timeout { why, .. } => *why,
             _ => None,
         }
     }
@@ -152,7 +172,10 @@ impl<E> Error<E> {
             Self::Operation { trail, .. }
             | Self::RetriesExhausted { trail, .. }
             | Self::RetryRequested { trail, .. }
-            | Self::Timeout { trail, .. } => trail.as_deref(),
+            | Self::Timeout { trail, .. }
+            | Self::RateLimited { trail, .. }
+            | Self::CircuitOpen { trail, .. }
+            | Self::NoEndpoint { trail, .. } => trail.as_deref(),
             _ => None,
         }
     }
@@ -208,16 +231,37 @@ impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(which, Some(trail)) = self else { return Ok(()) };
         let Trail { netloc, class, took, .. } = &**trail;
-        write!(f, ", {which}{} at {netloc}, in {took:?}", class.name())
+        write!(f, ", {which}{} at {netloc}, in {}", class.name(), Short(*took))
+    }
+}
+
+/// ` in attempt 2`
+struct In(u32);
+
+impl fmt::Display for In {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str(" before its first attempt"),
+            number => write!(f, " in attempt {number}"),
+        }
+    }
+}
+
+/// ` (not retried: the retry budget is empty)`
+struct Because(Option<Why>);
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |why| write!(f, " ({why})"))
     }
 }
 
 /// `, again in 5s`
-struct Again<'a>(&'a Option<Duration>);
+pub(crate) struct Again<'a>(pub(crate) &'a Option<Duration>);
 
 impl fmt::Display for Again<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |after| write!(f, ", again in {after:?}"))
+        self.0.map_or(Ok(()), |after| write!(f, ", again in {}", Short(after)))
     }
 }
 

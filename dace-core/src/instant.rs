@@ -81,3 +81,21 @@ mod tests {
         assert!(Instant::NEVER.before(Duration::from_secs(1)).is_never());
     }
 }
+
+/// A time as people read it: to the millisecond if it is a second or more, to the microsecond if it is a
+/// millisecond or more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Short(pub(crate) Duration);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exact = nanos(self.0);
+        let unit = match exact {
+            0..1_000_000 => 1,
+            1_000_000..1_000_000_000 => 1_000,
+            _ => 1_000_000,
+        };
+        let rounded = exact.saturating_add(unit / 2) / unit * unit;
+        write!(f, "{:?}", Duration::from_nanos(rounded))
+    }
+}

@@ -38,7 +38,7 @@ pub use cluster::{ByClass, ByWhy, EndpointSnapshot, Snapshot, Totals};
 pub use decorated::reset;
 pub use driver::{
     Agent, ByFn, ByType, Call, CircuitControl, Close, Dependency, DependencyBuilder, Execution,
-    Fallback, Http, Judge, NoFallback, OrElse, Reported, RequestBuilder, Response,
+    Fallback, Http, Judge, NoFallback, OrElse, Reported, RequestBuilder, Response, Sourced,
 };
 #[doc(hidden)]
 pub use driver::{Base, Story};

@@ -3,6 +3,9 @@
 use core::fmt;
 use core::time::Duration;
 
+use alloc::boxed::Box;
+
+use crate::error::{Again, Trail};
 use crate::{ConfigError, Error, Netloc};
 
 /// Why dace let nothing through: what was refused, by whom, and until when.
@@ -74,17 +77,17 @@ impl Refusal {
         self.retry_after
     }
 
-    pub(crate) fn into_error<E>(self, source: Option<E>) -> Error<E> {
+    pub(crate) fn into_error<E>(self, source: Option<E>, trail: Option<Box<Trail>>) -> Error<E> {
         let Self { reason, netloc, retry_after } = self;
         match reason {
-            Reason::CircuitOpen => Error::CircuitOpen { netloc, retry_after, source },
+            Reason::CircuitOpen => Error::CircuitOpen { netloc, retry_after, source, trail },
             Reason::Paused
             | Reason::Full
             | Reason::RateLimit
             | Reason::Throttle
             | Reason::SharedLimit
-            | Reason::Shed => Error::RateLimited { netloc, retry_after, source },
-            Reason::NoEndpoint => Error::NoEndpoint { source },
+            | Reason::Shed => Error::RateLimited { netloc, reason, retry_after, source, trail },
+            Reason::NoEndpoint => Error::NoEndpoint { source, trail },
             Reason::Closed => Error::Closed,
             Reason::Config => {
                 Error::Config(ConfigError::new("load_balancer", "must name a target"))
@@ -95,18 +98,29 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.reason {
-            Reason::CircuitOpen => write!(f, "the circuit of {} is open", self.netloc),
-            Reason::Paused => write!(f, "{} asked for a pause", self.netloc),
-            Reason::Full => write!(f, "{} has no free place", self.netloc),
+        let Self { reason, netloc, retry_after } = self;
+        write!(f, "{}{}", Refused(*reason, netloc), Again(retry_after))
+    }
+}
+
+/// Who refused, and why.
+pub(crate) struct Refused<'a>(pub(crate) Reason, pub(crate) &'a Netloc);
+
+impl fmt::Display for Refused<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(reason, netloc) = self;
+        match reason {
+            Reason::CircuitOpen => write!(f, "the circuit of {netloc} is open"),
+            Reason::Paused => write!(f, "{netloc} asked for a pause"),
+            Reason::Full => write!(f, "{netloc} has no free place"),
             Reason::NoEndpoint => f.write_str("no endpoint to call"),
             Reason::Closed => f.write_str("the dependency is closed"),
             Reason::Config => f.write_str("what the balancer picked is no target"),
-            Reason::RateLimit => write!(f, "the rate limit of {} is used up", self.netloc),
-            Reason::Throttle => write!(f, "{} accepts too few requests", self.netloc),
-            Reason::SharedLimit => write!(f, "a limit that {} shares is used up", self.netloc),
+            Reason::RateLimit => write!(f, "the rate limit of {netloc} is used up"),
+            Reason::Throttle => write!(f, "{netloc} accepts too few requests"),
+            Reason::SharedLimit => write!(f, "a limit that {netloc} shares is used up"),
             Reason::Shed => {
-                write!(f, "the queue for {} was needed for more important calls", self.netloc)
+                write!(f, "the queue for {netloc} was needed for more important calls")
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Errors as text, for those who read logs.
 //!
 //! dace's own errors hold no secrets, but it cannot know what those of others show: so what looks like
-//! a URL loses its userinfo and its query, control characters go (a line stays a line, and a terminal
-//! is not painted), and the text has an end.
+//! a URL loses its userinfo, its query and its fragment, control characters go (a line stays a line, and a
+//! terminal is neither painted nor turned around), and the text has an end.
 
 use core::error::Error;
 use core::fmt::{self, Write as _};
@@ -40,8 +40,7 @@ fn scrub(text: &str) -> String {
     let mut rest = text;
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
-        let end = after.find(ends_url).unwrap_or(after.len());
-        let (url, behind) = after.split_at(end);
+        let (url, behind) = after.split_at(end_of_url(after));
         clean.push_str(before);
         let bare = match url.rsplit_once('@') {
             Some((_, bare)) => {
@@ -50,30 +49,46 @@ fn scrub(text: &str) -> String {
             }
             None => url,
         };
-        match bare.split_once('?') {
-            Some((path, _)) => {
+        match bare.find(['?', '#']) {
+            Some(at) => {
+                let (path, secret) = bare.split_at(at);
                 clean.push_str(path);
-                clean.push_str("?…");
+                clean.push_str(&secret[..1]);
+                clean.push('…');
             }
             None => clean.push_str(bare),
         }
         rest = behind;
     }
     clean.push_str(rest);
-    clean.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    clean.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
 }
 
-fn bounded(mut text: String) -> String {
-    if text.len() > LONGEST {
-        let end = (0..=LONGEST).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
-        text.truncate(end);
-        text.push('…');
+/// Where the URL ends that begins the text. Quotes and brackets may be part of one, of a secret even, and
+/// may be around it: they are around it at its end alone.
+fn end_of_url(text: &str) -> usize {
+    let end = text.find(|c: char| c.is_whitespace() || is_unprintable(c)).unwrap_or(text.len());
+    text[..end].trim_end_matches(|c| "\"'`<>()[]{},;:.!".contains(c)).len()
+}
+
+/// What ends a line, paints a terminal, or turns around what is read.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        )
+}
+
+/// What is too long loses its middle: the root cause comes last.
+fn bounded(text: String) -> String {
+    if text.len() <= LONGEST {
+        return text;
     }
-    text
-}
-
-fn ends_url(c: char) -> bool {
-    c.is_whitespace() || c.is_control() || "\"'`<>".contains(c)
+    let half = LONGEST / 2;
+    let head = (0..=half).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let tail = (text.len() - half..=text.len()).find(|&at| text.is_char_boundary(at));
+    alloc::format!("{}…{}", &text[..head], &text[tail.unwrap_or(text.len())..])
 }
 
 #[cfg(test)]
@@ -105,10 +120,16 @@ mod tests {
             ("(\"https://h/?a=b\", 'ftp://u:p/w@h')", "(\"https://h/?…\", 'ftp://…@h')"),
             ("a\nb\u{1b}[31mc", "a b [31mc"),
             ("://", "://"),
+            ("<a href=\"http://h/?a=\"s3cret\"\">", "<a href=\"http://h/?…\"\">"),
+            ("http://u:p\"s3cret@h/, twice", "http://…@h/, twice"),
+            ("http://h/cb#access_token=s3cret.", "http://h/cb#…."),
+            ("http://h/#a?b http://h/?a#b", "http://h/#… http://h/?…"),
+            ("a\u{2028}b\u{202e}c\u{2066}d\u{200f}e\u{feff}", "a b c d e "),
         ] {
             assert_eq!(scrub(text), cleaned);
         }
-        let long = bounded("ü".repeat(1000));
-        assert_eq!((long.len(), long.chars().last()), (1024 + 3, Some('…')));
+        let long = bounded(alloc::format!("first: {}: the root cause", "ü".repeat(1000)));
+        assert!(long.len() <= 1024 + 3, "{}", long.len());
+        assert!(long.starts_with("first: ü") && long.ends_with("ü: the root cause"), "{long}");
     }
 }

@@ -7,7 +7,9 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::cluster::Tap;
 use crate::driver::Story;
+use crate::instant::Short;
 use crate::{Class, Error, Event, Instant, Netloc, Phase, WaitCause, What, Why};
 
 /// A call's result, and how it came about. From [`report`](crate::Execution::report).
@@ -25,6 +27,8 @@ pub struct Report<T, E> {
     /// Everything that was decided in the call, in order: by the circuits, the limits and their queue,
     /// the retry budget. The same events that observers see, with the texts of errors.
     pub decisions: Vec<Event>,
+    /// Events of the call that are not among the decisions: it keeps the first 1,024, and the last.
+    pub omitted: u64,
     /// Whether the fallback was used.
     pub fallback_used: bool,
     /// How long it took, the fallback included.
@@ -59,10 +63,11 @@ pub struct AttemptReport {
 
 impl<T, E> Report<T, E> {
     pub(crate) fn new(story: Story, result: Result<T, Error<E>>) -> Self {
-        let Story { dependency_id, events: decisions, fallback_used, took } = story;
+        let Story { dependency_id, tap, fallback_used, took } = story;
+        let Tap { events: decisions, omitted } = tap;
         let attempts = attempts(&decisions);
         let dependency_id = (*dependency_id).into();
-        Self { dependency_id, result, attempts, decisions, fallback_used, took }
+        Self { dependency_id, result, attempts, decisions, omitted, fallback_used, took }
     }
 
     /// How old the answer is, if it is a cache's: then no call was made, or it ended in an error.
@@ -132,17 +137,19 @@ fn attempts(events: &[Event]) -> Vec<AttemptReport> {
 impl fmt::Display for AttemptReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { number, netloc, class, phase, took, .. } = self;
-        write!(f, "attempt {number} at {netloc}: {} in {took:?}", class.name())?;
+        write!(f, "attempt {number} at {netloc}: {} in {}", class.name(), Short(*took))?;
         if *phase != Phase::Function && *phase != Phase::Answer {
             write!(f, " ({})", phase.name())?;
         }
         let between = self.waited.saturating_sub(self.queued);
         match self.cause {
-            Some(cause) if !between.is_zero() => write!(f, ", after {between:?} for {cause}")?,
+            Some(cause) if !between.is_zero() => {
+                write!(f, ", after {} for {cause}", Short(between))?
+            }
             _ => {}
         }
         if !self.queued.is_zero() {
-            write!(f, ", after {:?} in the queue", self.queued)?;
+            write!(f, ", after {} in the queue", Short(self.queued))?;
         }
         match &self.error {
             Some(error) => write!(f, ": {error}"),
@@ -155,37 +162,59 @@ impl fmt::Display for AttemptReport {
 impl<T, E> fmt::Display for Report<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { dependency_id, took, .. } = self;
+        let took = Short(*took);
         let what = if self.result.is_ok() { "value" } else { "error" };
         let by = if self.fallback_used { " by the fallback" } else { "" };
-        write!(f, "{dependency_id}: {what}{by} after {took:?}")?;
+        write!(f, "{dependency_id}: {what}{by} after {took}")?;
         let Some(start) = self.decisions.first().map(|event| event.at) else {
             return Ok(());
         };
-        for event in &self.decisions {
-            let since = event.at.since(start);
+        let mut runs = false;
+        for (index, event) in self.decisions.iter().enumerate() {
+            let since = Short(event.at.since(start));
+            let begins = |event: &Event| matches!(event.what, What::AttemptStarted { .. });
+            let in_vain = || !self.decisions[index..].iter().any(begins);
             match &event.what {
-                What::AttemptStarted { attempt, .. } => {
-                    let of = |report: &&AttemptReport| report.number == *attempt;
-                    if let Some(report) = self.attempts.iter().find(of) {
-                        write!(f, "\n  {since:?}: {report}")?;
+                What::AttemptEnded { .. } => runs = false,
+                // What an attempt waited for before it began is told with it.
+                What::Dequeued { netloc, waited } if runs || in_vain() => {
+                    write!(f, "\n  {since}: waited {} in the queue", Short(*waited))?;
+                    if let Some(netloc) = netloc {
+                        write!(f, " for {netloc}")?;
                     }
                 }
-                What::Refused { refusal } => write!(f, "\n  {since:?}: refused: {refusal}")?,
+                What::RetryDecided { wait, cause } if in_vain() => {
+                    let wait = Short(*wait);
+                    write!(f, "\n  {since}: another attempt was to come in {wait}, for {cause}")?;
+                }
+                What::AttemptStarted { attempt, .. } => {
+                    runs = true;
+                    let of = |report: &&AttemptReport| report.number == *attempt;
+                    if let Some(report) = self.attempts.iter().find(of) {
+                        write!(f, "\n  {since}: {report}")?;
+                    }
+                }
+                What::Refused { refusal } => write!(f, "\n  {since}: refused: {refusal}")?,
                 What::Paused { netloc, pause } => {
-                    write!(f, "\n  {since:?}: {netloc} asked for a pause: {pause:?}")?;
+                    write!(f, "\n  {since}: {netloc} asked for a pause: {}", Short(*pause))?;
                 }
                 What::CircuitChanged { netloc, to, .. } => {
-                    write!(f, "\n  {since:?}: the circuit of {netloc} is {} now", to.name())?;
+                    write!(f, "\n  {since}: the circuit of {netloc} is {} now", to.name())?;
                 }
-                What::PanicMode { on: true } => write!(f, "\n  {since:?}: panic mode")?,
-                What::RetrySuppressed { why } => write!(f, "\n  {since:?}: {why}")?,
+                What::PanicMode { on: true } => write!(f, "\n  {since}: panic mode")?,
+                What::RetrySuppressed { why } => write!(f, "\n  {since}: {why}")?,
                 What::CallEnded { outcome, .. } => {
+                    if self.omitted > 0 {
+                        write!(f, "\n  … {} more", self.omitted)?;
+                    }
                     let then = if self.fallback_used { ", in its place the fallback" } else { "" };
-                    write!(f, "\n  {since:?}: {}{then}", outcome.name())?;
+                    write!(f, "\n  {since}: {}{then}", outcome.name())?;
                 }
-                What::CacheHit { age } => write!(f, "\n  {since:?}: from the cache, {age:?} old")?,
+                What::CacheHit { age } => {
+                    write!(f, "\n  {since}: from the cache, {} old", Short(*age))?
+                }
                 What::StaleUsed { age } => {
-                    write!(f, "\n  {since:?}: in its place from the cache, {age:?} old")?;
+                    write!(f, "\n  {since}: in its place from the cache, {} old", Short(*age))?;
                 }
                 _ => {}
             }

@@ -46,8 +46,8 @@ impl<R: Runtime, B: HttpBackend> StatsdExt for DependencyBuilder<R, B> {
     }
 }
 
-/// Where stats go, and how. Clones share one sending thread, which ends when the last dependency that
-/// uses it is gone and no clone is left.
+/// Where stats go, and how. Clones share one sending thread, as do all that send to the same address in
+/// the same way; it ends when the last dependency that uses it is gone and no clone is left.
 ///
 /// ```
 /// # #[cfg(feature = "sim")] {
@@ -64,12 +64,14 @@ impl<R: Runtime, B: HttpBackend> StatsdExt for DependencyBuilder<R, B> {
 #[derive(Clone)]
 pub struct Statsd {
     to: Arc<dyn Fn() -> Result<Outlet, ConfigError> + Send + Sync>,
+    /// If it is no more than an address: others may send there already.
+    address: Option<Arc<str>>,
     prefix: Option<Arc<str>>,
     settings: Settings,
     sender: Arc<OnceLock<Sender>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Settings {
     tags: bool,
     rate: f64,
@@ -85,10 +87,13 @@ enum Outlet {
 }
 
 impl Statsd {
-    /// To the server at this address, over UDP.
-    pub fn to(address: impl Into<String>) -> Self {
+    /// To the server at this address, over UDP. A name is looked up once, when the first dependency is
+    /// built that sends there; of several addresses it is the first.
+    pub fn to(address: impl Into<Arc<str>>) -> Self {
         let address = address.into();
-        Self::by(move || udp(&address).map(|sink| Outlet::Lines(Box::new(sink))))
+        let to = address.clone();
+        let by = Self::by(move || udp(&to).map(|sink| Outlet::Lines(Box::new(sink))));
+        Self { address: Some(address), ..by }
     }
 
     /// By a sink of `cadence`, whole lines one at a time: over TCP or a Unix socket, say. It is called
@@ -99,8 +104,9 @@ impl Statsd {
     }
 
     /// By a client of `cadence`. Its prefix and its tags are part of every line, in place of
-    /// [`prefix`](Self::prefix). It is called from a thread of dace's, so it may block. Times lose
-    /// their fractions of milliseconds.
+    /// [`prefix`](Self::prefix). It is called from a thread of dace's, so it may block, and needs no
+    /// [`QueuingMetricSink`](cadence::QueuingMetricSink): that one queues on a thread of its own, which a
+    /// flush does not reach. Times lose their fractions of milliseconds.
     pub fn client(client: impl Into<Arc<StatsdClient>>) -> Self {
         let client = client.into();
         Self::by(move || Ok(Outlet::Client(client.clone())))
@@ -108,7 +114,7 @@ impl Statsd {
 
     fn by(to: impl Fn() -> Result<Outlet, ConfigError> + Send + Sync + 'static) -> Self {
         let settings = Settings { tags: false, rate: 1.0, queue: 8_192 };
-        Self { to: Arc::new(to), prefix: None, settings, sender: Arc::default() }
+        Self { to: Arc::new(to), address: None, prefix: None, settings, sender: Arc::default() }
     }
 
     /// What every name begins with. Default `dace`; empty for nothing. Letters, digits, `_`, `.` and
@@ -120,7 +126,7 @@ impl Statsd {
     }
 
     /// Whether the netloc is told as a tag, `netloc:host_port`, in the form of DogStatsD. At most 1,000
-    /// are told apart, the rest is `other`. Default `false`: servers that know no tags take such lines
+    /// are told apart by one sending thread, the rest is `other`. Default `false`: servers that know no tags take such lines
     /// for garbage.
     #[must_use]
     pub fn tags(mut self, tags: bool) -> Self {
@@ -136,8 +142,9 @@ impl Statsd {
         self.anew()
     }
 
-    /// What waits to be sent at most, in events. Default 8,192, at most 1,048,576; zero is an error. What finds it full is
-    /// dropped, and counted as `PREFIX.<dependency_id>.dropped`.
+    /// What waits to be sent at most, in events. Default 8,192, at most 1,048,576; zero is an error.
+    /// What finds it full is dropped, and counted as `PREFIX.<dependency_id>.dropped`, as are lines that
+    /// the sink refuses.
     #[must_use]
     pub fn queue(mut self, events: usize) -> Self {
         self.settings.queue = events;
@@ -169,7 +176,10 @@ impl Statsd {
         let sender = match self.sender.get() {
             Some(sender) => sender.clone(),
             None => {
-                let sender = Sender::start((self.to)()?, self.settings)?;
+                let sender = match &self.address {
+                    Some(address) => Sender::to(address, self.settings, &*self.to)?,
+                    None => Sender::start((self.to)()?, self.settings)?,
+                };
                 self.sender.get_or_init(|| sender).clone()
             }
         };
@@ -221,7 +231,7 @@ impl From<Arc<StatsdClient>> for Statsd {
     }
 }
 
-/// A closure, as in the original: called when the dependency is built.
+/// A closure, as in the original: called at once, once.
 impl<F: Fn() -> S, S: Into<Self>> From<F> for Statsd {
     fn from(closure: F) -> Self {
         closure().into()

@@ -4,9 +4,11 @@
 //! times a second at most, and waking it costs a call nothing but for these times. It ends when the
 //! last handle is gone, after it sent what was queued.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -26,11 +28,9 @@ const BURST: usize = 512;
 /// How long a flush waits at most.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// One dependency that sends here.
+/// One dependency that sends here. It is forgotten when only the thread knows it.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// Its place in the list of sources.
-    index: usize,
     /// `PREFIX.<dependency_id>.`
     prefix: String,
     /// Attempts under way: only the last number counts, so it waits here, not in the queue.
@@ -63,24 +63,48 @@ struct Shared {
 
 #[derive(Debug)]
 struct Queue {
-    records: Vec<(usize, Record)>,
-    sources: Vec<Arc<Source>>,
+    records: Vec<(Arc<Source>, Record)>,
+    /// Those that the thread does not know yet.
+    newcomers: Vec<Arc<Source>>,
     rng: fastrand::Rng,
     /// Flushes asked for, and done.
     flushes: u64,
     flushed: u64,
+    /// Nobody sends any more.
     over: bool,
 }
 
+/// Those to addresses: dependencies that name the same one, in the same way, share a thread.
+static TO_ADDRESSES: Mutex<Vec<(String, Settings, Weak<Handle>)>> = Mutex::new(Vec::new());
+
 impl Sender {
+    /// The one to this address, started if there is none.
+    pub(super) fn to(
+        address: &str,
+        settings: Settings,
+        outlet: impl FnOnce() -> Result<Outlet, ConfigError>,
+    ) -> Result<Self, ConfigError> {
+        let mut known = TO_ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(_, _, sender)| sender.strong_count() > 0);
+        let same = |(to, with, _): &&(String, Settings, _)| to == address && *with == settings;
+        // The last handle may have gone since.
+        if let Some(handle) = known.iter().find(same).and_then(|(_, _, handle)| handle.upgrade()) {
+            return Ok(Self(handle));
+        }
+        let sender = Self::start(outlet()?, settings)?;
+        known.push((address.to_owned(), settings, Arc::downgrade(&sender.0)));
+        Ok(sender)
+    }
+
     pub(super) fn start(outlet: Outlet, settings: Settings) -> Result<Self, ConfigError> {
         let shared = Arc::new(Shared {
             settings,
             is_client: matches!(outlet, Outlet::Client(_)),
             queue: Mutex::new(Queue {
                 records: Vec::with_capacity(settings.queue),
-                sources: Vec::new(),
-                rng: fastrand::Rng::with_seed(0x5eed),
+                newcomers: Vec::new(),
+                // Else all processes would leave out the same.
+                rng: fastrand::Rng::with_seed(RandomState::new().hash_one(settings.queue)),
                 flushes: 0,
                 flushed: 0,
                 over: false,
@@ -111,15 +135,13 @@ impl Sender {
             prefix if shared.is_client || prefix.is_empty() => format!("{dependency_id}."),
             prefix => format!("{prefix}.{dependency_id}."),
         };
-        let mut queue = shared.queue();
         let source = Arc::new(Source {
-            index: queue.sources.len(),
             prefix,
             open: AtomicU32::new(0),
             open_changed: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
         });
-        queue.sources.push(source.clone());
+        shared.queue().newcomers.push(source.clone());
         source
     }
 
@@ -135,18 +157,18 @@ impl Sender {
         }
     }
 
-    pub(super) fn push(&self, source: &Source, record: Record) {
+    pub(super) fn push(&self, source: &Arc<Source>, record: Record) {
         let shared = &self.0.0;
         let Settings { rate, queue: capacity, .. } = shared.settings;
         let mut queue = shared.queue();
         if rate < 1.0 && record.is_sampled() && queue.rng.f64() >= rate {
             return;
         }
-        if queue.records.len() >= capacity {
+        if queue.over || queue.records.len() >= capacity {
             source.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        queue.records.push((source.index, record));
+        queue.records.push((source.clone(), record));
         let urgent = queue.records.len() == shared.settings.burst() + 1;
         drop(queue);
         if urgent {
@@ -200,7 +222,7 @@ struct Thread {
     shared: Arc<Shared>,
     outlet: Outlet,
     /// Takes turns with the queue's.
-    records: Vec<(usize, Record)>,
+    records: Vec<(Arc<Source>, Record)>,
     sources: Vec<Arc<Source>>,
     netlocs: ByNetloc<String>,
     room: String,
@@ -208,6 +230,7 @@ struct Thread {
 
 impl Thread {
     fn run(mut self) {
+        let _ended = Ended(self.shared.clone());
         loop {
             let (asked, over) = self.collect();
             self.send();
@@ -228,9 +251,13 @@ impl Thread {
             let burst = queue.records.len() > shared.settings.burst();
             queue.over || queue.flushes > queue.flushed || burst
         };
-        while queue.records.is_empty() && !urgent(&queue) {
+        loop {
+            self.sources.append(&mut queue.newcomers);
+            if !queue.records.is_empty() || urgent(&queue) {
+                break;
+            }
             shared.asleep.store(true, Ordering::SeqCst);
-            if queue.sources.iter().any(|source| source.open_changed.load(Ordering::SeqCst)) {
+            if self.sources.iter().any(|source| source.open_changed.load(Ordering::SeqCst)) {
                 break;
             }
             queue = shared.came.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -239,16 +266,13 @@ impl Thread {
         let waited = shared.came.wait_timeout_while(queue, LINGER, |queue| !urgent(queue));
         let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
         mem::swap(&mut queue.records, &mut self.records);
-        for source in &queue.sources[self.sources.len()..] {
-            self.sources.push(source.clone());
-        }
+        self.sources.append(&mut queue.newcomers);
         (queue.flushes, queue.over)
     }
 
     fn send(&mut self) {
         let Self { shared, outlet, records, sources, netlocs, room } = self;
-        for (index, record) in records.drain(..) {
-            let source = &sources[index];
+        for (source, record) in records.drain(..) {
             let around = Around {
                 prefix: &source.prefix,
                 netloc: record
@@ -263,12 +287,14 @@ impl Thread {
                 }
             });
         }
-        for source in sources {
+        for source in &*sources {
             let around = Around { prefix: &source.prefix, netloc: None, rate: None };
             if source.open_changed.swap(false, Ordering::AcqRel) {
                 let open = Value::Gauge(source.open.load(Ordering::Relaxed).into());
-                // Only the latest number counts: the next one makes up for it.
-                let _ = line::send(outlet, room, around, ("open", ""), open);
+                if line::send(outlet, room, around, ("open", ""), open).is_err() {
+                    // Only the latest number counts, so that is what is tried again.
+                    source.open_changed.store(true, Ordering::Release);
+                }
             }
             let dropped = source.dropped.swap(0, Ordering::Relaxed);
             let lost = Value::Counter(dropped);
@@ -281,5 +307,81 @@ impl Thread {
             Outlet::Lines(sink) => sink.flush().is_ok(),
             Outlet::Client(client) => client.flush().is_ok(),
         };
+        sources.retain(|source| Arc::strong_count(source) > 1);
+    }
+}
+
+/// Tells those who flush, and those who queue, that nobody sends any more: also if the sink panics.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let mut queue = self.0.queue();
+        queue.over = true;
+        queue.records.clear();
+        self.0.went.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: Settings = Settings { tags: false, rate: 1.0, queue: 8 };
+
+    fn nowhere() -> Outlet {
+        Outlet::Lines(Box::new(cadence::NopMetricSink))
+    }
+
+    #[test]
+    fn a_source_that_nobody_uses_is_forgotten_with_what_it_sent_last() {
+        let sender = Sender::start(nowhere(), SETTINGS).unwrap();
+        let source = sender.source("dace", "users");
+        sender.set_open(&source, 1);
+        let known = Arc::downgrade(&source);
+        drop(source);
+        sender.flush();
+        sender.flush();
+        assert_eq!(known.strong_count(), 0);
+    }
+
+    #[test]
+    fn a_sink_that_panics_leaves_nobody_waiting() {
+        struct Trap;
+        impl cadence::MetricSink for Trap {
+            fn emit(&self, _: &str) -> std::io::Result<usize> {
+                panic!("the sink's own")
+            }
+        }
+        let sender = Sender::start(Outlet::Lines(Box::new(Trap)), SETTINGS).unwrap();
+        let source = sender.source("dace", "users");
+        sender.set_open(&source, 1);
+        sender.flush();
+        assert!(sender.0.0.queue().over, "the next flush does not wait");
+        let record = Record { told: super::super::record::Told::Retry, netloc: None };
+        sender.push(&source, record);
+        assert_eq!(source.dropped.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn clients_that_sample_leave_out_different_ones() {
+        let drawn = || {
+            let sender = Sender::start(nowhere(), SETTINGS).unwrap();
+            let drawn = sender.0.0.queue().rng.u64(..);
+            drawn
+        };
+        assert_ne!(drawn(), drawn());
+    }
+
+    #[test]
+    fn those_who_send_to_one_address_in_one_way_share_a_thread() {
+        let to = |address, settings| Sender::to(address, settings, || Ok(nowhere())).unwrap();
+        let first = to("a:8125", SETTINGS);
+        assert!(Arc::ptr_eq(&first.0, &to("a:8125", SETTINGS).0));
+        assert!(!Arc::ptr_eq(&first.0, &to("b:8125", SETTINGS).0));
+        assert!(!Arc::ptr_eq(&first.0, &to("a:8125", Settings { tags: true, ..SETTINGS }).0));
+        let known = Arc::downgrade(&first.0);
+        drop(first);
+        assert_eq!(known.strong_count(), 0, "the list keeps none alive");
     }
 }

@@ -50,13 +50,13 @@ fn every_mode_is_set_by_hand_and_each_is_an_event() {
         changes(&seen),
         [
             "a:80 force_open",
-            "a:80 is forced open",
+            "a:80 is forced_open",
             "a:80 ejected, 1 left",
             "a:80 force_closed",
-            "a:80 is forced closed",
+            "a:80 is forced_closed",
             "a:80 readmitted, 2 left",
             "a:80 metrics_only",
-            "a:80 is metrics only",
+            "a:80 is metrics_only",
             "a:80 drain",
             "a:80 is drained",
             "a:80 ejected, 1 left",
@@ -169,4 +169,39 @@ fn a_reset_closes_an_open_circuit_and_those_who_wait_are_woken() {
         matches!(event.what, What::Controlled { control: Control::Reset, .. })
     };
     assert!(seen.events().iter().any(reset));
+}
+
+#[test]
+fn a_circuit_is_found_by_any_form_of_its_name() {
+    let sim = Sim::new(1);
+    let a =
+        dependency(&sim, |builder| builder.targets(["http://example.com:80", "http://[::1]:8080"]));
+    for name in ["example.com:80", "Example.COM:80", "example.com.:80", "[0:0::1]:8080", "test"] {
+        assert!(a.circuit(name).is_some(), "{name}");
+    }
+    for name in ["example.com:81", "example.org:80", "a b", "", "example.com:80/x"] {
+        assert!(a.circuit(name).is_none(), "{name}");
+    }
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_snapshot_is_serialised_by_the_names_of_its_fields_with_times_in_seconds() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").latency(ms(500)).answers(.., 500);
+    let a = dependency(&sim, |builder| {
+        let builder = builder.targets(["http://a:80"]).retry_attempts(0);
+        builder.breaker(crate::support::touchy())
+    });
+    sim.run(crate::support::get_root(&a)).unwrap_err();
+    let json = serde_json::to_value(a.snapshot()).unwrap();
+    let endpoint = &json["endpoints"][1];
+    assert_eq!(json["dependency_id"], "test");
+    assert_eq!(json["totals"]["failed"], 1);
+    assert_eq!(json["totals"]["classes"]["transient"], 1);
+    assert_eq!(json["totals"]["suppressed"]["no_attempts"], 1);
+    assert_eq!((&endpoint["netloc"], &endpoint["circuit"]), (&"a:80".into(), &"open".into()));
+    let reopens = endpoint["reopens_in"].as_f64().unwrap();
+    assert!((10.0..=12.0).contains(&reopens), "{reopens}");
+    assert!(endpoint["paused_for"].is_null());
 }

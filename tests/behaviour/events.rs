@@ -298,6 +298,20 @@ fn a_wrong_pick_and_no_pick_are_refusals_that_are_told_and_counted() {
     assert_eq!(nobody.snapshot().totals.no_endpoint, 1);
 }
 
+#[test]
+fn an_observer_may_be_behind_a_pointer() {
+    let sim = Sim::new(1);
+    let (boxed, shared) = (Seen::default(), Seen::default());
+    let one: Box<dyn dace::Observer> = Box::new(boxed.clone());
+    let two: Arc<dyn dace::Observer> = Arc::new(shared.clone());
+    let three: Box<dyn dace::Observer> = Box::new(Reads);
+    let a = dependency(&sim, |builder| builder.observer(one).observer(two).observer(three));
+    let fail = |_| std::future::ready(Err::<(), _>(std::io::Error::other("no")));
+    sim.run(a.call(fail)).unwrap_err();
+    assert_eq!(boxed.events(), shared.events());
+    assert_eq!(boxed.events().last().unwrap().error(), Some("no"), "one of them wants it");
+}
+
 /// Wants the texts of errors.
 struct Reads;
 

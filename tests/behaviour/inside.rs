@@ -194,19 +194,19 @@ fn a_report_says_how_far_each_attempt_came_what_it_waited_for_and_what_was_decid
         [
             "CallStarted",
             "AttemptStarted",
-            "Paused",
             "AttemptEnded",
+            "Paused",
             "RetryDecided",
             "AttemptStarted",
+            "AttemptEnded",
             "CircuitChanged",
             "Ejected",
-            "AttemptEnded",
             "RetryDecided",
             "CircuitChanged",
             "AttemptStarted",
+            "AttemptEnded",
             "CircuitChanged",
             "Readmitted",
-            "AttemptEnded",
             "CallEnded",
         ]
     );
@@ -281,7 +281,8 @@ fn spans_are_around_every_poll_of_the_wrapped_function_and_there_is_one_a_call()
         }
     });
     sim.run(call).unwrap_err();
-    let attempt = ["in 1", "works", "out 1", "in 1", "out 1"];
+    // It is called, polled twice, and dropped.
+    let attempt = ["in 1", "out 1", "in 1", "works", "out 1", "in 1", "out 1", "in 1", "out 1"];
     let mut expected = vec!["test 1"];
     expected.extend(attempt.iter().chain(&attempt));
     assert_eq!(*diary.0.lock().unwrap(), expected);

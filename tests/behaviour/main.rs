@@ -27,3 +27,4 @@ mod retry;
 mod settings;
 mod stale;
 mod support;
+mod telling;

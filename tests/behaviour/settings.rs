@@ -231,6 +231,10 @@ const TABLE: &[(&str, &str)] = &[
     ("Execution::report", "fallback::a_report_says_what_happened_attempt_by_attempt"),
     ("Execution::classify", "charging::the_attempts_own_class_is_heard_where_it_is_charged"),
     (
+        "Execution::sources",
+        "telling::a_classified_error_is_told_with_its_sources_if_that_is_asked_for",
+    ),
+    (
         "Execution::fallback",
         "fallback::a_fallback_gets_the_final_error_of_any_kind_and_its_value_is_the_calls",
     ),
@@ -286,6 +290,7 @@ const TESTS: &[(&str, &str)] = &[
     ("settings", include_str!("settings.rs")),
     ("hedging", include_str!("../policies/hedging.rs")),
     ("shared", include_str!("../policies/shared.rs")),
+    ("telling", include_str!("telling.rs")),
     ("sockets", include_str!("../sockets/requests.rs")),
     ("rate_limit", include_str!("../policies/rate_limit.rs")),
     ("adaptive_limit", include_str!("../policies/adaptive_limit.rs")),

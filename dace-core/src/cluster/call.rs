@@ -30,7 +30,7 @@ use crate::instant::nanos;
 use crate::machine::queue::{TicketId, Wakes};
 use crate::policy::Rules;
 use crate::refusal::{Reason, Refusal};
-use crate::{Class, ConfigError, Instant, Priority, Why};
+use crate::{Class, ConfigError, Instant, Netloc, Priority, Why};
 use told::Text;
 
 /// What the driver does next.
@@ -68,7 +68,7 @@ pub(crate) enum Verdict {
     /// With what the last attempt returned.
     Ended(Ended),
     /// By its deadline, or by an attempt's that is not retried.
-    TimedOut { after: Duration, attempts: u32, trail: Option<Box<Trail>> },
+    TimedOut { after: Duration, attempts: u32, why: Option<Why>, trail: Option<Box<Trail>> },
     /// Before any attempt, or because the dependency takes no more calls.
     Refused(Box<Refusal>),
     /// A user's balancer named what is no target.
@@ -142,6 +142,8 @@ pub(crate) struct CallMachine {
     /// The last attempt ended with an error, or was cut off.
     failed: bool,
     last: Last,
+    /// Where it was charged, while a retry is to come: its endpoint may be forgotten meanwhile.
+    last_failed_at: Option<Netloc>,
     /// The call's one retry without a token was made.
     free_used: bool,
     /// An attempt that did not win a race sent what must not happen twice.
@@ -220,6 +222,7 @@ impl CallMachine {
             token_spent: false,
             failed: false,
             last: Last { timed_out: false, class: Class::Success, endpoint: EndpointId::default() },
+            last_failed_at: None,
             free_used: false,
             unsafe_sent: false,
             falls_back: false,
@@ -230,6 +233,10 @@ impl CallMachine {
     /// [`on_fallback_ended`](Self::on_fallback_ended).
     pub(crate) fn expect_fallback(&mut self) {
         self.falls_back = true;
+    }
+
+    pub(crate) fn falls_back(&self) -> bool {
+        self.falls_back
     }
 
     /// The settings of the call, while it has not begun.
@@ -295,8 +302,12 @@ impl CallMachine {
                 State::Lost(_) | State::Ended(_) | State::FallingBack | State::Done
             ) {
                 self.give_back_place(now, policy, cluster, wakes);
-                self.state =
-                    State::Ended(self.timed_out(now, cluster, self.deadline.since(self.started)));
+                self.state = State::Ended(self.timed_out(
+                    now,
+                    cluster,
+                    self.deadline.since(self.started),
+                    None,
+                ));
             }
         }
         match core::mem::replace(&mut self.state, State::Done) {
@@ -373,8 +384,15 @@ impl CallMachine {
         self.end_attempt(now, policy, cluster, slot, finish, wakes);
     }
 
-    fn timed_out(&self, now: Instant, cluster: &Cluster, after: Duration) -> Verdict {
-        Verdict::TimedOut { after, attempts: self.attempts, trail: self.trail(now, cluster, None) }
+    fn timed_out(
+        &self,
+        now: Instant,
+        cluster: &Cluster,
+        after: Duration,
+        why: Option<Why>,
+    ) -> Verdict {
+        let trail = self.trail(now, cluster, None);
+        Verdict::TimedOut { after, attempts: self.attempts, why, trail }
     }
 
     fn finish(

@@ -14,6 +14,9 @@ const RING: usize = 1024;
 /// never come.
 const RESERVE: usize = 256;
 
+/// Events of one call that its report keeps.
+const TAP: usize = 1024;
+
 /// Events that one delivery hands over at the most.
 pub(crate) const BATCH: usize = 64;
 
@@ -30,12 +33,31 @@ pub(crate) struct Events {
     /// The room of the last batch, for the next one.
     spare: Vec<Event>,
     /// What happened in calls that are reported, by their numbers.
-    taps: BTreeMap<u64, Vec<Event>>,
+    taps: BTreeMap<u64, Tap>,
     /// Events that found no room.
     pub(crate) dropped: u64,
     /// Of these, the ones that the observers were not told of yet, and when the last one was.
     untold: u64,
     untold_at: Instant,
+}
+
+/// What happened in one call.
+#[derive(Debug, Default)]
+pub(crate) struct Tap {
+    /// The first ones, and the call's end.
+    pub(crate) events: Vec<Event>,
+    /// How many are not among them.
+    pub(crate) omitted: u64,
+}
+
+impl Tap {
+    fn push(&mut self, event: &Event) {
+        if self.events.len() < TAP || matches!(event.what, What::CallEnded { .. }) {
+            self.events.push(event.clone());
+        } else {
+            self.omitted += 1;
+        }
+    }
 }
 
 /// The answer to somebody who would deliver.
@@ -68,7 +90,7 @@ impl Events {
     fn write(&mut self, at: Instant, call: u64, what: impl FnOnce() -> What) {
         let event = Event { at, call, what: what() };
         if let Some(tap) = self.taps.get_mut(&event.call) {
-            tap.push(event.clone());
+            tap.push(&event);
         }
         if !self.observed {
             return;
@@ -91,15 +113,15 @@ impl Events {
 
     /// What happens in this call is kept for its report.
     pub(crate) fn tap(&mut self, call: u64) {
-        self.taps.insert(call, Vec::new());
+        self.taps.insert(call, Tap::default());
         self.active = true;
     }
 
     /// What happened in this call, if it was tapped. It is kept no longer.
-    pub(crate) fn untap(&mut self, call: u64) -> Vec<Event> {
-        let events = self.taps.remove(&call).unwrap_or_default();
+    pub(crate) fn untap(&mut self, call: u64) -> Tap {
+        let tap = self.taps.remove(&call).unwrap_or_default();
         self.active = self.observed || !self.taps.is_empty();
-        events
+        tap
     }
 
     pub(crate) fn is_delivering(&self) -> bool {

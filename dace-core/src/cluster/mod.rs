@@ -38,7 +38,7 @@ use alloc::vec::Vec;
 use slotmap::SlotMap;
 
 use attempt::Attempt;
-pub(crate) use events::{BATCH, Claim};
+pub(crate) use events::{BATCH, Claim, Tap};
 
 use events::Events;
 use table::Table;

@@ -113,12 +113,6 @@ impl Cluster {
             wakes.give_back(attempt.grants.take());
             self.attempts.remove(id);
         }
-        self.conclude(now, policy, call, &charged, softened(heard), late, wakes);
-        let others = if simple { 0 } else { self.attempts[id].others().len() };
-        for index in 0..others {
-            let other = self.attempts[id].others()[index];
-            self.conclude(now, policy, call, &other, softened(other.worst), late, wakes);
-        }
         self.totals.count_attempt(class);
         self.running -= 1;
         self.events.push(now, call, || What::AttemptEnded {
@@ -130,6 +124,12 @@ impl Cluster {
             open: self.running,
             error: error.cloned(),
         });
+        self.conclude(now, policy, call, &charged, softened(heard), late, wakes);
+        let others = if simple { 0 } else { self.attempts[id].others().len() };
+        for index in 0..others {
+            let other = self.attempts[id].others()[index];
+            self.conclude(now, policy, call, &other, softened(other.worst), late, wakes);
+        }
         if simple {
             if charged.permit {
                 self.release_permit(now, policy, charged.endpoint, wakes);
@@ -242,7 +242,11 @@ impl Cluster {
             return;
         }
         let endpoint = &mut self.table[id];
-        endpoint.paused_until = endpoint.paused_until.max(now.after(pause));
+        let until = now.after(pause);
+        if until <= endpoint.paused_until {
+            return;
+        }
+        endpoint.paused_until = until;
         self.events.push(now, call, || What::Paused { netloc: endpoint.netloc.clone(), pause });
     }
 

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -11,6 +12,7 @@ use super::Cluster;
 use super::endpoint::Endpoint;
 use super::totals::Totals;
 use crate::machine::circuit::CircuitState;
+use crate::machine::queue::Want;
 use crate::machine::window::Counts;
 use crate::policy::Rules;
 use crate::{Instant, Netloc, SharedLimitSnapshot};
@@ -89,13 +91,21 @@ pub struct EndpointSnapshot {
 }
 
 impl Cluster {
+    /// In one pass over the queue and one over the table. [Sort](Snapshot::sort) it after unlocking.
     pub(crate) fn snapshot(&self, now: Instant, policy: &Rules) -> Snapshot {
+        let mut queued = BTreeMap::<_, usize>::new();
+        for place in self.queue.wants().filter_map(Want::place) {
+            *queued.entry(place).or_default() += 1;
+        }
         let of = |(id, endpoint)| {
-            let queued = self.queue.wants().filter(|want| want.place() == Some(id)).count();
-            EndpointSnapshot::of(now, policy, endpoint, queued)
+            EndpointSnapshot::of(
+                now,
+                policy,
+                endpoint,
+                queued.get(&id).copied().unwrap_or_default(),
+            )
         };
-        let mut others: Vec<_> = self.table.iter().filter(|(id, _)| *id != self.own).collect();
-        others.sort_by(|(_, a), (_, b)| a.netloc.cmp(&b.netloc));
+        let others = self.table.iter().filter(|(id, _)| *id != self.own);
         let own = &self.table[self.own];
         Snapshot {
             dependency_id: own.netloc.to_string(),
@@ -109,6 +119,15 @@ impl Cluster {
             shared_limits: Vec::new(),
             totals: self.totals.summed(),
             events_dropped: self.events.dropped,
+        }
+    }
+}
+
+impl Snapshot {
+    /// The netlocs by name, but for the first, which is the dependency itself.
+    pub(crate) fn sort(&mut self) {
+        if let Some((_, others)) = self.endpoints.split_first_mut() {
+            others.sort_by(|a, b| a.netloc.cmp(&b.netloc));
         }
     }
 }
@@ -170,9 +189,11 @@ impl fmt::Display for Snapshot {
         if self.events_dropped > 0 {
             writeln!(f, "{} events dropped", self.events_dropped)?;
         }
+        let names = self.endpoints.iter().map(|endpoint| endpoint.netloc.as_str().len());
+        let width = names.max().unwrap_or_default().max(28);
         writeln!(
             f,
-            "{:<28} {:<13} {:>8} {:>5} {:>6} {:>6} {:>6} {:>10} {:>8}",
+            "{:<width$} {:<13} {:>8} {:>5} {:>6} {:>6} {:>6} {:>10} {:>8}",
             "netloc", "circuit", "again in", "open", "queued", "good", "bad", "latency", "pause"
         )?;
         let time = |time: Option<Duration>, millis: bool| match time {
@@ -183,7 +204,7 @@ impl fmt::Display for Snapshot {
         for endpoint in &self.endpoints {
             write!(
                 f,
-                "{:<28} {:<13} {:>8} {:>5} {:>6} {:>6} {:>6} {:>10} {:>8}",
+                "{:<width$} {:<13} {:>8} {:>5} {:>6} {:>6} {:>6} {:>10} {:>8}",
                 endpoint.netloc.as_str(),
                 endpoint.circuit.name(),
                 time(endpoint.reopens_in, false),

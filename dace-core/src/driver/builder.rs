@@ -156,7 +156,6 @@ impl Prepared {
         let shared = Shared {
             state: R::Lock::new(State { rules, cluster }),
             client: R::Lock::new(Arc::new(client)),
-            errors_read: observers.iter().any(|observer| observer.wants_errors()),
             runtime,
             backend,
             id,

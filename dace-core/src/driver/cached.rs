@@ -263,10 +263,11 @@ where
         let mut story = this.call.story();
         match this.told.take() {
             Some(hit) if matches!(hit.what, What::CacheHit { .. }) => {
-                Story { events: vec![hit], took: Duration::ZERO, ..story }
+                story.tap.events = vec![hit];
+                Story { took: Duration::ZERO, ..story }
             }
             told => {
-                story.events.extend(told);
+                story.tap.events.extend(told);
                 story
             }
         }

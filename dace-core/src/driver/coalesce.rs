@@ -371,7 +371,7 @@ where
                         this.member.leave();
                         let after = this.until.since(*this.since);
                         let (attempts, last, trail) = (0, None, None);
-                        let error = Error::Timeout { after, attempts, last, trail };
+                        let error = Error::Timeout { after, attempts, last, why: None, trail };
                         return Poll::Ready(Err(Arc::new(error)));
                     }
                     if matches!(turn, Turn::Lead) {

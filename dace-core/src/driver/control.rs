@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 
 use super::shared::Shared;
 use crate::event::Control;
-use crate::{CircuitState, Runtime};
+use crate::{CircuitState, Runtime, Target};
 
 /// The circuit of one netloc, for control by hand. What is done here is an event like any other
 /// ([`What::Controlled`](crate::What::Controlled)), and lasts until something else is done. From
@@ -27,6 +27,11 @@ pub struct CircuitControl<R: Runtime, B> {
 impl<R: Runtime, B> CircuitControl<R, B> {
     pub(super) fn new(shared: Arc<Shared<R, B>>, netloc: &str) -> Option<Self> {
         let control = Self { shared, netloc: netloc.into() };
+        if control.state().is_some() {
+            return Some(control);
+        }
+        let target: Target = alloc::format!("http://{netloc}").parse().ok()?;
+        let control = Self { netloc: target.netloc().as_str().into(), ..control };
         control.state().map(|_| control)
     }
 

@@ -74,8 +74,12 @@ impl<R: Runtime, B> Dependency<R, B> {
     {
         let targets = balancer::parse("targets", targets)?;
         let now = self.shared.runtime.now();
-        self.shared.targets.with(|list| *list = Arc::new(targets.clone()));
-        self.shared.section(|_, cluster, wakes| cluster.set_targets(now, targets, wakes));
+        let shown = Arc::new(targets.clone());
+        // One in the other, so that of two lists at a time the same one is last in both.
+        self.shared.section(|_, cluster, wakes| {
+            self.shared.targets.with(|list| *list = shown);
+            cluster.set_targets(now, targets, wakes);
+        });
         Ok(())
     }
 
@@ -102,23 +106,29 @@ impl<R: Runtime, B> Dependency<R, B> {
         let now = self.shared.runtime.now();
         let mut snapshot = self.shared.section(|policy, cluster, _| cluster.snapshot(now, policy));
         snapshot.shared_limits = self.shared.shares.snapshot(now);
+        snapshot.sort();
         snapshot
     }
 
     /// The circuit of a netloc (`host:port`, or the dependency's own id), for control by hand.
-    /// `None` if the netloc is not known.
+    /// `None` if the netloc is not known: if it is no target, and nobody called there so far.
     pub fn circuit(&self, netloc: &str) -> Option<CircuitControl<R, B>> {
         CircuitControl::new(self.shared.clone(), netloc)
     }
 
     /// Hands waiting events to the observers now, and has them send what they hold back: at most a
-    /// second of waiting for each of dace's own.
+    /// second of waiting for each of dace's own, in which the thread is blocked. If another thread is
+    /// delivering, it returns at once, and that one does it when it is done;
+    /// [`close`](Self::close) waits for it.
+    ///
+    /// What nobody delivers before the last handle goes is lost.
     pub fn flush(&self) {
         self.shared.flush();
     }
 
     /// Takes no more calls, waits at most `within` for those under way, hands over all events and
-    /// [flushes](Self::flush) the observers. The future answers how many calls were still under way then.
+    /// [flushes](Self::flush) the observers, which blocks the thread, mostly for some milliseconds, for
+    /// a second at most for each of dace's own whose receiver hangs. The future answers how many calls were still under way then.
     pub fn close(&self, within: Duration) -> Close<R, B> {
         Close::new(self.shared.clone(), within)
     }

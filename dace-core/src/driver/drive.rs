@@ -82,17 +82,22 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
         this.shared.section(|_, cluster, wakes| machine.on_fallback_ended(cluster, wakes));
     }
 
-    /// Runs user code that is no part of the attempt.
-    pub(super) fn guarded<O>(self: Pin<&mut Self>, user: impl FnOnce() -> O) -> O {
+    /// Runs the fallback, inside of the call's spans; they are new if there was no attempt.
+    pub(super) fn fall_back<O>(self: Pin<&mut Self>, user: impl FnOnce() -> O) -> O {
         let mut guard = self.guard();
-        let out = user();
+        let this = guard.drive.as_mut().project();
+        let falls_back = this.machine.falls_back();
+        if falls_back && this.spans.is_none() {
+            *this.spans = this.shared.spans(this.machine.call());
+        }
+        let out = within(this.spans.as_deref().filter(|_| falls_back), user);
         guard.armed = false;
         out
     }
 
     /// Whether anybody reads the texts of errors.
     fn is_read(&self) -> bool {
-        self.shared.errors_read || self.machine.is_reported()
+        self.machine.is_reported() || self.shared.wants_errors()
     }
 
     /// Whether the function runs.
@@ -104,10 +109,10 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
     /// Drops the function's future in this place.
     fn clear(self: Pin<&mut Self>, slot: Slot) {
         let mut this = self.project();
-        match slot {
+        within(this.spans.as_deref(), || match slot {
             Slot::First => this.attempt.set(None),
             Slot::Hedge => *this.hedge = None,
-        }
+        });
     }
 
     /// The part of a turn that user code runs in: if it panics, everything is given back first.
@@ -244,8 +249,9 @@ where
             *this.spans = this.shared.spans(this.machine.call());
         }
         let connect_timeout = *this.connect_timeout;
+        let function = this.function;
         let call = Call { shared: this.shared.clone(), id, number, deadline, connect_timeout };
-        let attempt = (this.function)(call);
+        let attempt = within(this.spans.as_deref(), || function(call));
         match slot {
             Slot::First => this.attempt.set(Some(attempt)),
             Slot::Hedge => *this.hedge = Some(Box::pin(attempt)),
@@ -301,19 +307,37 @@ where
     }
 }
 
-/// Polls inside of the spans, the first one outermost.
+/// Runs user code inside of the spans, the first one outermost.
 #[inline]
-fn within<O>(spans: Option<&Spans>, poll: impl FnOnce() -> Poll<O>) -> Poll<O> {
+fn within<O>(spans: Option<&Spans>, user: impl FnOnce() -> O) -> O {
     let Some(spans) = spans else {
-        return poll();
+        return user();
     };
-    let (mut poll, mut polled) = (Some(poll), Poll::Pending);
-    nest(&spans.0, &mut || {
-        if let Some(poll) = poll.take() {
-            polled = poll();
+    let mut run = Run::Not(user);
+    nest(&spans.0, &mut || run.run());
+    // A span that did not call what it was given is not there.
+    run.run();
+    match run {
+        Run::Done(out) => out,
+        Run::Not(_) | Run::Now => unreachable!("it has just run"),
+    }
+}
+
+/// What runs once.
+enum Run<F, O> {
+    Not(F),
+    Now,
+    Done(O),
+}
+
+impl<O, F: FnOnce() -> O> Run<F, O> {
+    fn run(&mut self) {
+        if let Self::Not(_) = self {
+            if let Self::Not(user) = core::mem::replace(self, Self::Now) {
+                *self = Self::Done(user());
+            }
         }
-    });
-    polled
+    }
 }
 
 fn nest(spans: &[Box<dyn Span>], poll: &mut dyn FnMut()) {
@@ -329,13 +353,13 @@ fn conclude<T, E>(verdict: Verdict, last: Option<Result<T, E>>) -> Result<T, Err
         Verdict::Ended(ended) => match last {
             Some(Ok(value)) => Ok(value),
             Some(Err(source)) => Err(failure(ended, source)),
-            None => Err(Error::NoEndpoint { source: None }),
+            None => Err(Error::NoEndpoint { source: None, trail: None }),
         },
-        Verdict::TimedOut { after, attempts, trail } => {
+        Verdict::TimedOut { after, attempts, why, trail } => {
             let last = last.and_then(Result::err);
-            Err(Error::Timeout { after, attempts, last, trail })
+            Err(Error::Timeout { after, attempts, why, last, trail })
         }
-        Verdict::Refused(refusal) => Err(refusal.into_error(None)),
+        Verdict::Refused(refusal) => Err(refusal.into_error(None, None)),
         Verdict::Wrong(error) => Err(Error::Config(*error)),
     }
 }
@@ -344,7 +368,7 @@ fn failure<E>(ended: Ended, source: E) -> Error<E> {
     let Ended { attempts, why, requested, refusal, trail, .. } = ended;
     let retry_after = trail.as_ref().and_then(|trail| trail.retry_after);
     match refusal {
-        Some(refusal) => refusal.into_error(Some(source)),
+        Some(refusal) => refusal.into_error(Some(source), trail),
         None if requested => Error::RetryRequested { attempts, source, why, trail },
         None if attempts > 1 => {
             Error::RetriesExhausted { attempts, source, why, retry_after, trail }
@@ -381,8 +405,10 @@ fn abandon<R: Runtime, B, F, Fut: Future>(drive: Pin<&mut Drive<R, B, F, Fut>>, 
     }
     // The machine is told even if the future's own drop panics.
     let tell = Tell { shared: this.shared, machine: this.machine, panicked };
-    *this.hedge = None;
-    this.attempt.set(None);
+    within(this.spans.as_deref(), || {
+        *this.hedge = None;
+        this.attempt.set(None);
+    });
     drop(tell);
 }
 

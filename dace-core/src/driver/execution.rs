@@ -17,7 +17,7 @@ use super::call::Call;
 use super::coalesce::{Coalesced, Group};
 use super::drive::Drive;
 use super::fallback::{Fallback, NoFallback, OrElse};
-use super::judge::{ByFn, ByType, Judge};
+use super::judge::{ByFn, ByType, Judge, Sourced};
 use super::part::{Base, Part, Story};
 use super::shared::Shared;
 use crate::report::Report;
@@ -117,6 +117,17 @@ where
         Execution { drive, judge: ByFn(classify), fallback, falling_back }
     }
 
+    /// Has logs and reports tell this call's errors with their sources, which need not be in what they
+    /// show of themselves. Without [`classify`](Self::classify), and after it only if this is asked for:
+    /// `.classify(…).sources()`.
+    pub fn sources(self) -> Execution<R, B, F, Fut, Sourced<J>, L>
+    where
+        E: core::error::Error,
+    {
+        let Self { drive, judge, fallback, falling_back } = self;
+        Execution { drive, judge: Sourced(judge), fallback, falling_back }
+    }
+
     /// An async function that gets the final error, of any kind, and returns a value or another
     /// error in its place. It runs outside the call's deadline and permits.
     pub fn fallback<G, GFut>(self, fallback: G) -> Execution<R, B, F, Fut, J, OrElse<G, GFut>>
@@ -149,13 +160,13 @@ where
                 Poll::Ready(Err(error)) => error,
             };
             let begin = || this.fallback.as_mut().begin(error);
-            if let Err(error) = this.drive.as_mut().guarded(begin) {
+            if let Err(error) = this.drive.as_mut().fall_back(begin) {
                 return Poll::Ready(Err(error));
             }
             *this.falling_back = true;
             this.drive.as_mut().base().note_fallback();
         }
-        let polled = this.drive.as_mut().guarded(|| this.fallback.poll(cx));
+        let polled = this.drive.as_mut().fall_back(|| this.fallback.poll(cx));
         if polled.is_ready() {
             this.drive.fallback_ended();
         }

@@ -24,6 +24,20 @@ pub struct ByType;
 #[derive(Clone, Copy, Debug)]
 pub struct ByFn<F>(pub(crate) F);
 
+/// As another one says it; the error is told with its sources.
+#[derive(Clone, Copy, Debug)]
+pub struct Sourced<J>(pub(crate) J);
+
+impl<T, E: core::error::Error, J: Judge<T, E>> Judge<T, E> for Sourced<J> {
+    fn judge(&self, result: &Result<T, E>) -> Class {
+        self.0.judge(result)
+    }
+
+    fn render(&self, error: &E) -> Arc<str> {
+        render::chain(error)
+    }
+}
+
 impl<T, E: Classify> Judge<T, E> for ByType {
     fn judge(&self, result: &Result<T, E>) -> Class {
         match result {

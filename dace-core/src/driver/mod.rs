@@ -33,7 +33,7 @@ pub use control::CircuitControl;
 pub use dependency::Dependency;
 pub use execution::{Execution, Reported};
 pub use fallback::{Fallback, NoFallback, OrElse};
-pub use judge::{ByFn, ByType, Judge};
+pub use judge::{ByFn, ByType, Judge, Sourced};
 #[doc(hidden)]
 pub use part::{Base, Story};
 pub use part::{Failure, Part};

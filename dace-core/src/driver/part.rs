@@ -10,10 +10,9 @@ use core::pin::Pin;
 use core::time::Duration;
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use super::shared::Shared;
-use crate::cluster::{CallMachine, Start};
+use crate::cluster::{CallMachine, Start, Tap};
 use crate::{Class, Error, Event, Instant, Runtime, What};
 
 /// A call, with what is around it. You need not name it.
@@ -71,7 +70,7 @@ pub struct Base<'a, R: Runtime, B> {
 #[derive(Debug)]
 pub struct Story {
     pub(crate) dependency_id: Arc<str>,
-    pub(crate) events: Vec<Event>,
+    pub(crate) tap: Tap,
     pub(crate) fallback_used: bool,
     pub(crate) took: Duration,
 }
@@ -113,7 +112,7 @@ impl<R: Runtime, B> Base<'_, R, B> {
         let started = self.machine.started();
         Story {
             dependency_id: self.shared.id.clone(),
-            events: self.machine.take_report(),
+            tap: self.machine.take_report(),
             fallback_used,
             took: self.now().since(started),
         }

@@ -30,8 +30,6 @@ pub(crate) struct Shared<R: Runtime, B> {
     /// Its parts in limits of several dependencies.
     pub(crate) shares: Shares,
     pub(crate) observers: Vec<Box<dyn Observer>>,
-    /// Whether anybody reads the texts of errors.
-    pub(crate) errors_read: bool,
 }
 
 /// What the one lock holds: the rules, and all that is decided by them.
@@ -93,6 +91,11 @@ impl<R: Runtime, B> Shared<R, B> {
     /// What requests go by now.
     pub(crate) fn client(&self) -> Arc<ClientRules> {
         self.client.with(|rules| rules.clone())
+    }
+
+    /// Whether an observer reads the texts of errors.
+    pub(crate) fn wants_errors(&self) -> bool {
+        self.observers.iter().any(|observer| observer.wants_errors())
     }
 
     /// What the observers put around the polls of a call's function.

@@ -151,15 +151,15 @@ impl CircuitState {
         matches!(self, Self::Closed | Self::ForcedClosed | Self::MetricsOnly)
     }
 
-    /// A word or two.
+    /// The name used in logs, metrics and reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Closed => "closed",
             Self::Open => "open",
-            Self::HalfOpen => "half-open",
-            Self::ForcedOpen => "forced open",
-            Self::ForcedClosed => "forced closed",
-            Self::MetricsOnly => "metrics only",
+            Self::HalfOpen => "half_open",
+            Self::ForcedOpen => "forced_open",
+            Self::ForcedClosed => "forced_closed",
+            Self::MetricsOnly => "metrics_only",
             Self::Drained => "drained",
         }
     }

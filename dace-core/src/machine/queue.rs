@@ -33,7 +33,7 @@ slotmap::new_key_type! {
 #[must_use]
 pub struct Wakes {
     wakers: Vec<Waker>,
-    grants: Vec<Box<Grants>>,
+    grants: Vec<Grants>,
 }
 
 impl Wakes {
@@ -49,7 +49,7 @@ impl Wakes {
 
     /// Gives these back.
     pub(crate) fn give_back(&mut self, grants: Option<Box<Grants>>) {
-        self.grants.extend(grants);
+        self.grants.extend(grants.map(|grants| *grants));
     }
 
     /// Wakes all. Only after unlocking: a waker may run anything.

@@ -239,7 +239,7 @@ impl CallMachine {
         let verdict = if self.attempts == 0 {
             Verdict::Refused(Box::new(refusal))
         } else if self.last.timed_out {
-            self.timed_out(now, cluster, policy.attempt_timeout)
+            self.timed_out(now, cluster, policy.attempt_timeout, Some(Why::NoEndpoint))
         } else {
             Verdict::Ended(Ended {
                 attempts: self.attempts,

@@ -69,10 +69,13 @@ impl CallMachine {
             }
             Finish::TimedOut => match self.decide(now, policy, cluster, &settled) {
                 Ok(until) => State::Waiting { until },
-                Err(_) => State::Ended(self.timed_out(now, cluster, policy.attempt_timeout)),
+                Err(why) => {
+                    let after = policy.attempt_timeout;
+                    State::Ended(self.timed_out(now, cluster, after, Some(why)))
+                }
             },
             Finish::DeadlinePassed => {
-                State::Ended(self.timed_out(now, cluster, self.deadline.since(self.started)))
+                State::Ended(self.timed_out(now, cluster, self.deadline.since(self.started), None))
             }
             Finish::Dropped | Finish::Panicked => State::Done,
         };
@@ -177,6 +180,8 @@ impl CallMachine {
             Ok(Retry { at, cause, token }) => {
                 self.free_used |= settled.class == Class::Refused && !token;
                 self.token_held = token;
+                let last = cluster.table.get(settled.endpoint);
+                self.last_failed_at = last.map(|endpoint| endpoint.netloc.clone());
                 cluster.totals.retries += 1;
                 let wait = at.since(now);
                 cluster.events.push(now, self.call, || What::RetryDecided { wait, cause });

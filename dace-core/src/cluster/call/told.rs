@@ -4,14 +4,13 @@ use core::time::Duration;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use super::{CallMachine, Ended, Verdict};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Tap};
 use crate::error::Trail;
 use crate::event::{Outcome, What};
 use crate::refusal::{Reason, Refusal};
-use crate::{Event, Instant};
+use crate::{Instant, Netloc};
 
 /// What of a call somebody wants to read.
 #[derive(Debug, Default)]
@@ -19,13 +18,13 @@ pub(super) struct Text {
     /// The last attempt's error.
     error: Option<Arc<str>>,
     /// What happened in the call, if it is reported: all of it once it is over.
-    events: Option<Vec<Event>>,
+    events: Option<Tap>,
 }
 
 impl CallMachine {
     /// What happens in the call is kept for its report.
     pub(crate) fn keep_report(&mut self) {
-        self.text.get_or_insert_default().events = Some(Vec::new());
+        self.text.get_or_insert_default().events = Some(Tap::default());
     }
 
     pub(crate) fn is_reported(&self) -> bool {
@@ -33,7 +32,7 @@ impl CallMachine {
     }
 
     /// What happened in the call, once it is over.
-    pub(crate) fn take_report(&mut self) -> Vec<Event> {
+    pub(crate) fn take_report(&mut self) -> Tap {
         self.text.take().and_then(|text| text.events).unwrap_or_default()
     }
 
@@ -60,10 +59,16 @@ impl CallMachine {
         if self.attempts == 0 {
             return None;
         }
-        // What it was charged to may be forgotten since.
-        let last = cluster.table.get(self.last.endpoint).unwrap_or(&cluster.table[cluster.own]);
+        let netloc =
+            self.last_netloc(cluster).unwrap_or_else(|| cluster.table[cluster.own].netloc.clone());
         let (class, took) = (self.last.class, now.since(self.started));
-        Some(Box::new(Trail { netloc: last.netloc.clone(), class, took, retry_after }))
+        Some(Box::new(Trail { netloc, class, took, retry_after }))
+    }
+
+    /// What the last attempt was charged to. Its endpoint may be forgotten since.
+    fn last_netloc(&self, cluster: &Cluster) -> Option<Netloc> {
+        let known = cluster.table.get(self.last.endpoint).map(|last| last.netloc.clone());
+        known.or_else(|| self.last_failed_at.clone())
     }
 
     /// The call is over. `verdict` is how, if its caller waited for that.
@@ -80,11 +85,11 @@ impl CallMachine {
             Some(Verdict::Ended(Ended { value: false, why, refusal, .. })) => {
                 (Some(*why).filter(|_| refusal.is_none()), refusal.as_deref())
             }
+            Some(Verdict::TimedOut { why, .. }) => (*why, None),
             Some(Verdict::Refused(refusal)) => (None, Some(refusal)),
             Some(Verdict::Wrong(_)) => (None, Some(&own)),
             _ => (None, None),
         };
-        let failed = || cluster.table.get(self.last.endpoint).map(|last| last.netloc.clone());
         let what = What::CallEnded {
             outcome,
             took: now.since(self.started),
@@ -94,7 +99,7 @@ impl CallMachine {
             netloc: match refusal {
                 Some(refusal) => Some(refusal.netloc.clone()),
                 None if outcome == Outcome::Value => None,
-                None => failed(),
+                None => self.last_netloc(cluster),
             },
             error: self.text.as_mut().and_then(|text| text.error.take()),
         };
