@@ -107,7 +107,18 @@ impl Model {
         let bad = recent.iter().filter(|(_, good)| !good).count();
         let row = self.results.iter().rev().take_while(|(_, good)| !good).count();
         let rate = recent.len() >= self.min_calls && bad * 2 >= recent.len();
-        !good && (row >= self.trip as usize || rate)
+        // What is known of the time before the row says how long a row is no accident.
+        let (all, bad) = (recent.len() - bad + bad.saturating_sub(row), bad.saturating_sub(row));
+        let usual = bad as f64 / all.max(1) as f64;
+        let known = [0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0];
+        let usual = known.into_iter().find(|share| (usual * 1000.0).floor() <= share * 1000.0);
+        let longer = match usual {
+            Some(1.0) => 43.71,
+            Some(usual) => (0.01f64.ln() / usual.ln() * 100.0).ceil() / 100.0,
+            None => 1.0,
+        };
+        let trip = if all < self.min_calls { 1.0 } else { longer } * f64::from(self.trip);
+        !good && (row as f64 >= trip - 1e-9 || rate)
     }
 }
 

@@ -8,6 +8,7 @@ mod data;
 mod deadlines;
 mod hedging;
 mod hints;
+mod overload;
 mod priorities;
 mod rate_limit;
 mod reload;

@@ -1,6 +1,7 @@
 //! The circuit breaker of one netloc (Nygard, *Release It!*, 2007).
 //!
-//! - **Closed**: everybody passes; results are counted. It opens after so many failures in a row, or
+//! - **Closed**: everybody passes; results are counted. It opens after so many failures in a row that
+//!   they are no [accident](super::streak), or
 //!   when the failure rate of the last ten seconds is too high and there were enough results to tell.
 //! - **Open**: nobody passes. The open time doubles each time a probe fails, up to a cap, and is
 //!   jittered so that many clients do not come back at once.
@@ -17,6 +18,7 @@ use core::time::Duration;
 use alloc::vec::Vec;
 
 use super::Again;
+use super::streak;
 use super::window::{Counts, Window};
 use crate::Instant;
 use crate::policy::Breaker;
@@ -326,7 +328,7 @@ impl Circuit {
                     Verdict::Throttled | Verdict::Neutral => return None,
                 }
                 let trips = verdict == Verdict::Failure
-                    && (*streak >= rules.consecutive_failures
+                    && (is_no_accident(*streak, window, now, rules)
                         || is_too_much(window.counts(now), rules));
                 if !trips || self.mode != Mode::Automatic {
                     return None;
@@ -460,6 +462,16 @@ const fn spread(seed: u64) -> u64 {
     let x = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
+}
+
+/// Whether so many failures in a row are more than chance makes of the server's usual ones.
+fn is_no_accident(row: u32, window: &mut Window, now: Instant, rules: &CircuitRules) -> bool {
+    if row < rules.consecutive_failures {
+        return false;
+    }
+    let mut before = window.counts(now);
+    before.failures = before.failures.saturating_sub(row);
+    row >= streak::required(rules.consecutive_failures, before, rules.min_calls)
 }
 
 fn is_too_much(counts: Counts, rules: &CircuitRules) -> bool {

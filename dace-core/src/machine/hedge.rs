@@ -126,7 +126,7 @@ impl Hedging {
     }
 
     fn slide(&mut self, now: Instant) {
-        if now < self.newest_ends {
+        if now < self.newest_ends || self.newest_ends.is_never() {
             return;
         }
         let passed = now.since(self.newest_ends).as_nanos() / PART.as_nanos() + 1;

@@ -32,6 +32,10 @@ impl Breaker {
     }
 
     /// Failures in a row that open it. Default 5; `u32::MAX` switches this trip off.
+    ///
+    /// It takes more of them where the server fails now and then anyway, and at least
+    /// [`min_calls`](Self::min_calls) results in the window say so: as many as are as improbable at that rate
+    /// as this number is at 1 %. At a rate of 10 % that is twice the number, at 20 % three times.
     #[must_use]
     pub fn consecutive_failures(mut self, failures: u32) -> Self {
         self.consecutive_failures = failures;
