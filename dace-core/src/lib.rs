@@ -30,7 +30,9 @@ mod serde_impls;
 #[cfg(feature = "std")]
 mod std_impls;
 
-pub use balancer::{Balancer, LoadBalancer, PeakEwma, Pick, RoundRobin};
+pub use balancer::{
+    Balancer, EndpointView, LeastOpen, LoadBalancer, Member, PeakEwma, Pick, Rendezvous, RoundRobin,
+};
 pub use class::{Class, Classify};
 pub use cluster::{ByClass, ByWhy, EndpointSnapshot, Snapshot, Totals};
 #[cfg(feature = "std")]
@@ -45,7 +47,7 @@ pub use http::{HttpBackend, HttpError, NoHttp};
 pub use instant::Instant;
 pub use machine::circuit::CircuitState;
 pub use netloc::{Netloc, Scheme, Target, TargetError};
-pub use policy::{Backoff, Bounds, Breaker, Budget, Lint, Policy};
+pub use policy::{Backoff, Balancing, Bounds, Breaker, Budget, Lint, Policy};
 pub use refusal::{Reason, Refusal};
 pub use report::{AttemptReport, Report};
 pub use runtime::{Adapter, Lock, Runtime};

@@ -25,6 +25,8 @@ pub(crate) struct Endpoint {
     pub(crate) holders: u32,
     /// Whether the target list holds it, and how often.
     pub(crate) listed: u32,
+    /// Its own limit of open operations, if the target list gives it one.
+    pub(crate) max_open: Option<u32>,
 }
 
 /// The connection places of one netloc (`http_pool_size`).
@@ -49,6 +51,7 @@ impl Endpoint {
             connections: Connections::default(),
             holders: 0,
             listed: 0,
+            max_open: None,
         }
     }
 
@@ -57,7 +60,7 @@ impl Endpoint {
     }
 
     pub(crate) fn is_full(&self, limit: u32) -> bool {
-        self.open.saturating_add(self.offered) >= limit
+        self.open.saturating_add(self.offered) >= self.max_open.unwrap_or(limit)
     }
 
     pub(crate) fn has_connection(&self, size: u32) -> bool {

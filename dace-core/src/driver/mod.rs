@@ -17,6 +17,7 @@ mod registry;
 mod request;
 mod response;
 mod shared;
+mod targets;
 mod timer;
 
 pub use builder::DependencyBuilder;

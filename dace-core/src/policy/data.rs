@@ -59,7 +59,7 @@ macro_rules! plain {
     )*};
 }
 
-plain!(bool, u32, usize, Backoff, Breaker, Budget);
+plain!(bool, u32, usize, String, Backoff, Breaker, Budget);
 
 impl Data for Thousandths {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -186,7 +186,7 @@ macro_rules! table {
                                 )*
                                 unknown => {
                                     let known = [$(stringify!($key)),*];
-                                    return Err(crate::policy::data::unknown(unknown, &known));
+                                    return Err(crate::policy::data::unknown("setting", unknown, &known));
                                 }
                             }
                         }
@@ -221,13 +221,13 @@ table!(Backoff { base, cap });
 table!(Breaker { consecutive_failures, failure_rate, min_calls, probes, successes, max_open });
 table!(Budget { deposit, banked, unlimited });
 
-/// The error for a key that no setting has.
-pub(super) fn unknown<E: Error>(key: &str, known: &[&str]) -> E {
+/// The error for a key, or a name, that there is not.
+pub(super) fn unknown<E: Error>(what: &str, key: &str, known: &[&str]) -> E {
     let shown: String = key.chars().take(64).collect();
     let nearest = known.iter().min_by_key(|known| distance(&shown, known));
     match nearest.filter(|near| distance(&shown, near) <= 1 + near.len() / 3) {
-        Some(near) => E::custom(format!("unknown setting `{shown}`; did you mean `{near}`?")),
-        None => E::custom(format!("unknown setting `{shown}`; known are {}", known.join(", "))),
+        Some(near) => E::custom(format!("unknown {what} `{shown}`; did you mean `{near}`?")),
+        None => E::custom(format!("unknown {what} `{shown}`; known are {}", known.join(", "))),
     }
 }
 

@@ -8,6 +8,7 @@ mod client;
 #[cfg(feature = "serde")]
 mod data;
 mod settings;
+mod targets;
 
 pub use backoff::Backoff;
 pub use bounds::{Bounds, Lint};
@@ -16,6 +17,8 @@ pub use budget::Budget;
 pub(crate) use client::{ClientRules, Fixed};
 pub use settings::Policy;
 pub(crate) use settings::{not_zero, positive};
+pub use targets::Balancing;
+pub(crate) use targets::Listing;
 
 use core::ops::Deref;
 
@@ -37,6 +40,12 @@ impl Rules {
         let circuit = CircuitRules::new(&policy.breaker, policy.circuit_reset_timeout);
         Ok(Self { policy, circuit })
     }
+
+    /// Takes the targets out of the policy, and what is to pick from them: they change by themselves from
+    /// here on.
+    pub(crate) fn take_targets(&mut self) -> (Option<Listing>, Option<Balancing>) {
+        (self.policy.targets.take(), self.policy.balancer.take())
+    }
 }
 
 impl Deref for Rules {
@@ -54,7 +63,7 @@ pub(crate) struct Thousandths(pub(crate) u32);
 
 impl Thousandths {
     /// What is no number, or negative, is out of every range.
-    fn of(value: f64) -> Self {
+    pub(crate) fn of(value: f64) -> Self {
         if value.is_finite() && value >= 0.0 {
             // The cast saturates.
             Self((value * 1000.0 + 0.5) as u32)

@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 
+use super::{Balancing, Listing};
 use crate::{Backoff, Breaker, Budget, ConfigError, DependencyBuilder, HttpBackend, Runtime};
 
 macro_rules! settings {
@@ -10,6 +11,8 @@ macro_rules! settings {
         $($(#[$doc:meta])* $name:ident: $type:ty = $default:expr;)*
         --
         $($(#[$unset_doc:meta])* $unset:ident: $unset_type:ty;)*
+        --
+        $($listed:ident: $listed_type:ty;)*
     ) => {
         /// The settings of a dependency that are data: what it decides by.
         ///
@@ -30,12 +33,13 @@ macro_rules! settings {
         pub struct Policy {
             $(pub(crate) $name: $type,)*
             $(pub(crate) $unset: Option<$unset_type>,)*
+            $(pub(crate) $listed: Option<$listed_type>,)*
         }
 
         impl Policy {
             /// All settings at their defaults.
             pub const fn new() -> Self {
-                Self { $($name: $default,)* $($unset: None,)* }
+                Self { $($name: $default,)* $($unset: None,)* $($listed: None,)* }
             }
 
             $(
@@ -79,7 +83,7 @@ macro_rules! settings {
         }
 
         #[cfg(feature = "serde")]
-        super::data::table!(Policy { $($name,)* $($unset,)* });
+        super::data::table!(Policy { $($name,)* $($unset,)* $($listed,)* });
     };
 }
 
@@ -161,6 +165,11 @@ settings! {
     /// Default: `expected_in` if that is set, else half of the call's own timeout, and never with
     /// `no_timeout`.
     hang_after: Duration;
+
+    --
+
+    targets: Listing;
+    balancer: Balancing;
 }
 
 impl Policy {
@@ -189,7 +198,8 @@ impl Policy {
         not_zero("max_redirects", self.max_redirects as usize, none)?;
         self.breaker.validate()?;
         self.backoff.validate()?;
-        self.budget.validate()
+        self.budget.validate()?;
+        self.targets.as_ref().map_or(Ok(()), Listing::validate)
     }
 
     /// How long a cut-off attempt must have run to count as hung, in a call with this `timeout`.
@@ -217,10 +227,13 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
         self.timeout(Duration::MAX)
     }
 
-    /// All settings of the policy at once, in place of those set so far.
+    /// All settings of the policy at once, in place of those set so far. One without
+    /// [targets](Policy::targets) leaves the targets that were set.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
+        let targets = self.policy.targets.take();
         self.policy = policy;
+        self.policy.targets = self.policy.targets.or(targets);
         self
     }
 }
