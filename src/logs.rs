@@ -273,6 +273,18 @@ impl Observer for Logs {
             What::TargetsReplaced { count } => {
                 limited!(self, id, event, Setting, info, count, "targets replaced");
             }
+            What::TargetAdded { count, .. } => {
+                let netloc = netloc();
+                limited!(self, id, event, Setting, info, netloc, count, "target added");
+            }
+            What::TargetRemoved { open, count, .. } => {
+                let netloc = netloc();
+                limited!(self, id, event, Setting, info, netloc, open, count, "target removed");
+            }
+            What::TargetWeighed { weight, .. } => {
+                let netloc = netloc();
+                limited!(self, id, event, Setting, info, netloc, weight, "target weighed");
+            }
             What::Reloaded => {
                 limited!(self, id, event, Setting, info, "policy reloaded");
             }

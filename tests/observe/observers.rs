@@ -174,6 +174,9 @@ fn every_event_can_be_seen() {
         futures_util::future::join_all(calls).await;
         all.circuit("a:80").unwrap().drain();
         all.set_targets(["http://a:80"]).unwrap();
+        let b = "http://b:80".parse().unwrap();
+        all.add_target("http://b:80").unwrap();
+        assert!(all.set_weight(&b, 2).unwrap() && all.remove_target(&b).unwrap());
         all.close(secs(1)).await;
     });
     let mut names: Vec<_> = seen.0.lock().unwrap().iter().map(|event| name(&event.what)).collect();
@@ -200,6 +203,9 @@ fn every_event_can_be_seen() {
             "Reloaded",
             "RetryDecided",
             "RetrySuppressed",
+            "TargetAdded",
+            "TargetRemoved",
+            "TargetWeighed",
             "TargetsReplaced",
         ]
     );

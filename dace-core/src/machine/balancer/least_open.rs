@@ -5,7 +5,11 @@
 
 use super::{Field, Turns, draw};
 
-pub fn pick(rng: &mut fastrand::Rng, turns: &mut Turns, field: &impl Field) -> Option<usize> {
+pub(super) fn pick(
+    rng: &mut fastrand::Rng,
+    turns: &mut Turns,
+    field: &impl Field,
+) -> Option<usize> {
     let (a, b) = draw::two(rng, turns, field)?;
     if turns.odds().is_none() {
         return Some(if field.open(a) <= field.open(b) { a } else { b });

@@ -6,7 +6,7 @@
 use super::{Field, Turns};
 
 /// The next endpoint that admits. One that was passed over keeps no claim.
-pub fn pick(turns: &mut Turns, field: &impl Field) -> Option<usize> {
+pub(super) fn pick(turns: &mut Turns, field: &impl Field) -> Option<usize> {
     let len = field.len();
     if turns.odds().is_some() {
         return smooth(turns, field);

@@ -11,10 +11,10 @@ use alloc::vec::Vec;
 use super::Field;
 
 /// What a pick of an endpoint of weight 1 costs. One of weight 5 costs a fifth.
-const STRIDE: i64 = 1 << 50;
+const STRIDE: i64 = 1 << 30;
 
-/// So many picks behind or ahead of its share an endpoint can be: one that was away for long does not
-/// get all it missed.
+/// So many picks, of the lighter one, an endpoint can be behind another: one that was away for long does
+/// not get all it missed.
 const MEMORY: i64 = 8;
 
 /// Whose turn it is, and how often each is drawn. The default is that of endpoints of one weight.
@@ -26,10 +26,6 @@ pub struct Turns {
     odds: Option<Odds>,
     /// Where weights differ: what each is owed or has had, as its balancer counts.
     pub(super) credit: Vec<i64>,
-    /// What an endpoint that has exactly its share has had.
-    at: i64,
-    /// What `at` could not be moved by.
-    rest: u64,
 }
 
 impl Turns {
@@ -49,13 +45,14 @@ impl Turns {
         if self.credit.is_empty() || old.credit.is_empty() {
             return;
         }
-        let kept: Vec<Option<i64>> =
-            was.map(|index| Some(old.credit[index?].wrapping_sub(old.at))).collect();
+        // They may have wrapped: what counts is how far they are apart.
+        let far = |credit: i64| credit.wrapping_sub(old.credit[0]);
+        let kept: Vec<Option<i64>> = was.map(|index| Some(far(old.credit[index?]))).collect();
         let (count, sum) = kept
             .iter()
             .flatten()
-            .fold((0, 0), |(count, sum), credit| (count + 1, sum + i128::from(*credit)));
-        let mean = i64::try_from(sum / i128::max(count, 1)).unwrap_or(0);
+            .fold((0i128, 0i128), |(count, sum), credit| (count + 1, sum + i128::from(*credit)));
+        let mean = i64::try_from(sum / count.max(1)).unwrap_or(0);
         for (credit, kept) in self.credit.iter_mut().zip(kept) {
             *credit = kept.map_or(0, |kept| kept.saturating_sub(mean));
         }
@@ -66,38 +63,25 @@ impl Turns {
         self.odds.as_ref()
     }
 
-    /// Of two that were drawn, the one that is clearly better, else the one that is further behind its
-    /// share. Writes it down.
+    /// Of two that were drawn, the one that is clearly better, else the one that has had less for its
+    /// weight. Writes it down.
     pub(super) fn settle(
         &mut self,
         (a, b): (usize, usize),
         better: impl Fn(usize, usize) -> bool,
         field: &impl Field,
     ) -> usize {
-        let second = if better(a, b) {
-            false
-        } else {
-            better(b, a) || self.ahead(b, field.weight(b)) < self.ahead(a, field.weight(a))
-        };
-        let picked = if second { b } else { a };
-        self.write(picked, field.weight(picked));
+        let (weight_a, weight_b) = (field.weight(a), field.weight(b));
+        let most = MEMORY * STRIDE / i64::from(weight_a.min(weight_b));
+        let ahead = self.credit[a].wrapping_sub(self.credit[b]).clamp(-most, most);
+        match ahead > 0 {
+            true => self.credit[b] = self.credit[a].wrapping_sub(ahead),
+            false => self.credit[a] = self.credit[b].wrapping_add(ahead),
+        }
+        let second = !better(a, b) && (ahead > 0 || better(b, a));
+        let (picked, weight) = if second { (b, weight_b) } else { (a, weight_a) };
+        self.credit[picked] = self.credit[picked].wrapping_add(STRIDE / i64::from(weight));
         picked
-    }
-
-    fn ahead(&self, index: usize, weight: u32) -> i64 {
-        let most = MEMORY * STRIDE / i64::from(weight);
-        self.credit[index].wrapping_sub(self.at).clamp(-most, most)
-    }
-
-    fn write(&mut self, picked: usize, weight: u32) {
-        let total = self.odds.as_ref().map_or(1, |odds| odds.total);
-        let cost = STRIDE / i64::from(weight);
-        self.credit[picked] = self.at.wrapping_add(self.ahead(picked, weight) + cost);
-        // Every pick moves all of them a little towards being behind.
-        self.rest += STRIDE as u64 % total;
-        let carry = self.rest / total;
-        self.rest %= total;
-        self.at = self.at.wrapping_add((STRIDE as u64 / total + carry) as i64);
     }
 }
 
