@@ -174,6 +174,7 @@ fn every_event_can_be_seen() {
         futures_util::future::join_all(calls).await;
         all.circuit("a:80").unwrap().drain();
         all.set_targets(["http://a:80"]).unwrap();
+        all.reload(all.policy()).unwrap();
         let b = "http://b:80".parse().unwrap();
         all.add_target("http://b:80").unwrap();
         assert!(all.set_weight(&b, 2).unwrap() && all.remove_target(&b).unwrap());

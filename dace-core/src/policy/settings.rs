@@ -12,7 +12,7 @@ macro_rules! settings {
         --
         $($(#[$unset_doc:meta])* $unset:ident: $unset_type:ty;)*
         --
-        $($listed:ident: $listed_type:ty;)*
+        $($listed:ident => $listed_type:ty,)*
     ) => {
         /// The settings of a dependency that are data: what it decides by.
         ///
@@ -168,8 +168,8 @@ settings! {
 
     --
 
-    targets: Listing;
-    balancer: Balancing;
+    targets => Listing,
+    balancer => Balancing,
 }
 
 impl Policy {
