@@ -15,7 +15,7 @@ type Dependency = dace::Dependency<SimRuntime, SimBackend>;
 
 /// Who pays for retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Funding {
+pub(crate) enum Funding {
     /// There are none.
     None,
     /// Nobody: every failure is retried.
@@ -30,7 +30,7 @@ pub enum Funding {
 
 impl Funding {
     /// Each of them.
-    pub const ALL: [Self; 5] =
+    pub(crate) const ALL: [Self; 5] =
         [Self::None, Self::Naive, Self::Requests, Self::Dace, Self::DaceWithBreaker];
 
     fn name(self) -> &'static str {
@@ -76,17 +76,17 @@ impl Bucket {
 
 /// Calls and what came of them, by the second in which they began.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Second {
+pub(crate) struct Second {
     /// That began in it.
-    pub calls: u32,
+    pub(crate) calls: u32,
     /// Of those, that ended with a value.
-    pub good: u32,
+    pub(crate) good: u32,
     /// Requests that arrived at the server in it.
-    pub requests: u32,
+    pub(crate) requests: u32,
 }
 
 /// A server under load, and the callers.
-pub struct Load {
+pub(crate) struct Load {
     sim: Sim,
     server: Server,
     dependency: Dependency,
@@ -99,7 +99,7 @@ pub struct Load {
 
 impl Load {
     /// `utilisation`: of what the server can do.
-    pub fn new(seed: u64, funding: Funding, utilisation: f64) -> Rc<Self> {
+    pub(crate) fn new(seed: u64, funding: Funding, utilisation: f64) -> Rc<Self> {
         let sim = Sim::new(seed);
         let server = sim.server("http://a:80");
         server.capacity(10).latency(Duration::from_millis(10));
@@ -172,7 +172,7 @@ impl Load {
     }
 
     /// Runs for so many seconds; `trouble` is told each second that begins.
-    pub fn run(self: Rc<Self>, seconds: u64, trouble: impl Fn(&Server, u64)) -> Vec<Second> {
+    pub(crate) fn run(self: Rc<Self>, seconds: u64, trouble: impl Fn(&Server, u64)) -> Vec<Second> {
         let load = self.clone();
         self.sim.run(async move {
             let callers = load.clone().callers(Duration::from_secs(seconds));
@@ -192,7 +192,7 @@ impl Load {
 }
 
 /// Requests per call in these seconds.
-pub fn amplification(seconds: &[Second]) -> f64 {
+pub(crate) fn amplification(seconds: &[Second]) -> f64 {
     let (calls, requests) =
         seconds.iter().fold((0, 0), |(c, r), second| (c + second.calls, r + second.requests));
     f64::from(requests) / f64::from(calls.max(1))
@@ -204,7 +204,7 @@ fn peak(seconds: &[Second]) -> f64 {
 }
 
 /// All fail for 30 s after 10 good ones: amplification in each ten seconds of it.
-pub fn total_failure(funding: Funding) -> [f64; 3] {
+pub(crate) fn total_failure(funding: Funding) -> [f64; 3] {
     let load = Load::new(7, funding, 0.6);
     let seconds = load.run(40, |server, second| {
         if second == 10 {
@@ -216,7 +216,12 @@ pub fn total_failure(funding: Funding) -> [f64; 3] {
 
 /// The capacity is halved for 10 s. Seconds from its return until 99 % of the calls succeed again, `None`
 /// if that does not happen in `watched` seconds; and the most requests per call.
-pub fn overload(seed: u64, funding: Funding, utilisation: f64, watched: u64) -> (Option<u64>, f64) {
+pub(crate) fn overload(
+    seed: u64,
+    funding: Funding,
+    utilisation: f64,
+    watched: u64,
+) -> (Option<u64>, f64) {
     let load = Load::new(seed, funding, utilisation);
     let seconds = load.run(30 + watched, |server, second| match second {
         20 => drop(server.latency(Duration::from_millis(20))),
@@ -230,7 +235,7 @@ pub fn overload(seed: u64, funding: Funding, utilisation: f64, watched: u64) -> 
 }
 
 /// Attempts fail by chance, each by itself: the share of calls that succeed, and the attempts of a call.
-pub fn chance(funding: Funding, share: f64) -> (f64, f64) {
+pub(crate) fn chance(funding: Funding, share: f64) -> (f64, f64) {
     let load = Load::new(7, funding, 0.3);
     load.server.failing(share, 503);
     let seconds = load.run(60, |_, _| {});

@@ -305,7 +305,9 @@ impl Observer for Logs {
             What::Readmitted { left, .. } => {
                 line!(debug, id, event, netloc = netloc(), left, "target readmitted");
             }
-            What::Removed { .. } => line!(debug, id, event, netloc = netloc(), "target removed"),
+            What::Removed { .. } => {
+                line!(debug, id, event, netloc = netloc(), "ejected target removed")
+            }
             What::Paused { pause, .. } => {
                 limited!(self, id, event, Paused, info, netloc = netloc(), ?pause, "server pauses");
             }
@@ -318,6 +320,18 @@ impl Observer for Logs {
             What::Controlled { control, .. } => {
                 let control = control.name();
                 line!(info, id, event, netloc = netloc(), control, "circuit worked by hand");
+            }
+            What::TargetAdded { count, .. } => {
+                let netloc = netloc();
+                limited!(self, id, event, Targets, info, netloc, count, "target added");
+            }
+            What::TargetRemoved { open, count, .. } => {
+                let netloc = netloc();
+                limited!(self, id, event, Targets, info, netloc, open, count, "target removed");
+            }
+            What::TargetWeighed { weight, .. } => {
+                let netloc = netloc();
+                limited!(self, id, event, Targets, info, netloc, weight, "target weighed");
             }
             What::Reloaded => {
                 line!(info, id, event, "policy reloaded");

@@ -167,6 +167,29 @@ pub enum What {
         /// How many there are now.
         count: usize,
     },
+    /// A target more.
+    TargetAdded {
+        /// Which one.
+        netloc: Netloc,
+        /// How many there are now.
+        count: usize,
+    },
+    /// A target less. What is open there finishes.
+    TargetRemoved {
+        /// Which one.
+        netloc: Netloc,
+        /// Operations open there.
+        open: u32,
+        /// How many there are now.
+        count: usize,
+    },
+    /// A target has another weight.
+    TargetWeighed {
+        /// Which one.
+        netloc: Netloc,
+        /// Its part of the whole.
+        weight: u32,
+    },
     /// Another policy holds from now on.
     Reloaded,
     /// Somebody worked a circuit by hand.
@@ -307,6 +330,9 @@ impl Event {
             | What::Readmitted { netloc, .. }
             | What::Removed { netloc }
             | What::Controlled { netloc, .. }
+            | What::TargetAdded { netloc, .. }
+            | What::TargetRemoved { netloc, .. }
+            | What::TargetWeighed { netloc, .. }
             | What::Paused { netloc, .. } => Some(netloc),
             What::CallEnded { netloc, .. }
             | What::Queued { netloc }

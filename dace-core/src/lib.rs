@@ -31,7 +31,9 @@ mod shared_limit;
 #[cfg(feature = "std")]
 mod std_impls;
 
-pub use balancer::{Balancer, LoadBalancer, PeakEwma, Pick, RoundRobin};
+pub use balancer::{
+    Balancer, EndpointView, LeastOpen, LoadBalancer, Member, PeakEwma, Pick, Rendezvous, RoundRobin,
+};
 pub use class::{Class, Classify};
 pub use cluster::{ByClass, ByWhy, EndpointSnapshot, Snapshot, Totals};
 #[cfg(feature = "std")]
@@ -50,8 +52,8 @@ pub use instant::Instant;
 pub use machine::circuit::CircuitState;
 pub use netloc::{Netloc, Scheme, Target, TargetError};
 pub use policy::{
-    AdaptiveLimit, Backoff, Bounds, Breaker, Budget, CachePolicy, Hedge, Hints, Lint, Policy,
-    Priority, RateLimit, Throttle,
+    AdaptiveLimit, Backoff, Balancing, Bounds, Breaker, Budget, CachePolicy, Hedge, Hints, Lint,
+    Policy, Priority, RateLimit, Throttle,
 };
 pub use refusal::{Reason, Refusal};
 pub use report::{AttemptReport, Report};

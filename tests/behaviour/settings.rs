@@ -82,6 +82,12 @@ const TABLE: &[(&str, &str)] = &[
         "DependencyBuilder::targets",
         "http::relative_urls_ride_on_the_picked_target_and_absolute_ones_go_where_they_say",
     ),
+    ("Member::weight", "balancers::round_robin_holds_weights_within_five_per_cent"),
+    ("Member::priority", "balancers::those_of_the_next_priority_take_what_the_primaries_cannot"),
+    ("Member::max_open", "balancers::a_primary_that_is_full_is_relieved_by_the_next_priority"),
+    ("Rendezvous::bounded_load", "balancers::no_target_is_above_the_bound_at_any_pick"),
+    ("Policy::targets", "targets::a_reload_with_targets_is_all_or_nothing"),
+    ("Policy::balancer", "balancers::a_policy_says_what_balances"),
     (
         "DependencyBuilder::load_balancer",
         "balancing::round_robin_takes_turns_and_passes_over_the_open_ones",
@@ -267,6 +273,9 @@ const SOURCES: &[(&str, &str)] = &[
     ("Rescued", include_str!("../../dace-core/src/driver/rescued.rs")),
     ("CachePolicy", include_str!("../../dace-core/src/policy/cache.rs")),
     ("Hints", include_str!("../../dace-core/src/policy/hints.rs")),
+    ("Member", include_str!("../../dace-core/src/balancer/member.rs")),
+    ("Rendezvous", include_str!("../../dace-core/src/balancer/shipped.rs")),
+    ("Policy", include_str!("../../dace-core/src/policy/targets.rs")),
 ];
 
 const TESTS: &[(&str, &str)] = &[
@@ -285,6 +294,8 @@ const TESTS: &[(&str, &str)] = &[
     ("hints", include_str!("../policies/hints.rs")),
     ("http", include_str!("http.rs")),
     ("priorities", include_str!("../policies/priorities.rs")),
+    ("balancers", include_str!("../policies/balancers.rs")),
+    ("targets", include_str!("../policies/targets.rs")),
     ("redirects", include_str!("redirects.rs")),
     ("retry", include_str!("retry.rs")),
     ("settings", include_str!("settings.rs")),

@@ -183,8 +183,24 @@ fn every_event_can_be_seen() {
         sim.sleep(ms(2)).await;
         call().timeout(ms(0)).cached(&cache, 1).await.unwrap();
         plain.flush();
+        let two = ["http://d:80", "http://e:80"];
+        let hedged = dependency(&sim, |builder| {
+            let builder = builder.targets(two).hedge(dace::Hedge::new().max_extra(1.0));
+            builder.observer(seen.clone())
+        });
+        for slow in [false, true] {
+            two.iter()
+                .for_each(|server| drop(sim.server(server).latency(ms(if slow { 90 } else { 5 }))));
+            for _ in 0..60 {
+                hedged.call(|call| get(call, "/")).await.unwrap();
+            }
+        }
         all.circuit("a:80").unwrap().drain();
         all.set_targets(["http://a:80"]).unwrap();
+        all.reload(all.policy()).unwrap();
+        let b = "http://b:80".parse().unwrap();
+        all.add_target("http://b:80").unwrap();
+        assert!(all.set_weight(&b, 2).unwrap() && all.remove_target(&b).unwrap());
         all.close(secs(1)).await;
     });
     let mut names: Vec<_> = seen.0.lock().unwrap().iter().map(|event| name(&event.what)).collect();
@@ -216,6 +232,9 @@ fn every_event_can_be_seen() {
             "RetryDecided",
             "RetrySuppressed",
             "StaleUsed",
+            "TargetAdded",
+            "TargetRemoved",
+            "TargetWeighed",
             "TargetsReplaced",
         ]
     );

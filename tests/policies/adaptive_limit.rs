@@ -7,7 +7,7 @@ use std::time::Duration;
 use dace::AdaptiveLimit;
 use dace_sim::{Server, Sim};
 
-use crate::support::{Builder, Dependency, dependency, get_root, ms, secs};
+use crate::common::{Builder, Dependency, dependency, get_root, ms, secs};
 
 fn at_a(sim: &Sim, set: impl FnOnce(Builder) -> Builder) -> Dependency {
     dependency(sim, |builder| {

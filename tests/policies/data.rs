@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use dace::{AdaptiveLimit, Backoff, Breaker, Budget, Hedge, Policy, RateLimit, Throttle};
+use dace::{
+    AdaptiveLimit, Backoff, Balancing, Breaker, Budget, Hedge, Member, Policy, RateLimit, Throttle,
+};
 use proptest::prelude::*;
 
 fn toml(text: &str) -> Result<Policy, String> {
@@ -78,6 +80,45 @@ fn a_file_says_what_the_setters_say() {
         .adaptive_limit(AdaptiveLimit::new().ceiling(300))
         .throttle(Throttle::new().multiplier(1.5));
     assert_eq!(policy, Ok(expected));
+}
+
+#[test]
+fn a_file_names_targets_and_what_balances_over_them() {
+    let text = r#"
+        balancer = "least_open"
+        targets = [
+            "http://A:80/",
+            { url = "http://b", weight = 3 },
+            { url = "https://c:8443", priority = 1, max_open = 5 },
+        ]
+    "#;
+    let expected = Policy::new().balancer(Balancing::LeastOpen).targets([
+        Member::new("http://a:80"),
+        Member::new(("http", "b")).weight(3),
+        Member::new("https://c:8443").priority(1).max_open(5),
+    ]);
+    assert_eq!(toml(text), Ok(expected.clone()));
+    assert_eq!(toml(&toml::to_string(&expected).unwrap()), Ok(expected.clone()));
+    assert_eq!(json(&serde_json::to_string(&expected).unwrap()), Ok(expected));
+    for (text, said) in [
+        ("targets = []", "must name at least one target"),
+        ("targets = [\"http://a\", \"http://A:80\"]", "names http://a:80 twice"),
+        ("targets = [\"a\"]", "must name targets such as `http://10.0.0.1:8080`"),
+        ("targets = [7]", "a target such as \"http://10.0.0.1:8080\", or a table with `url`"),
+        ("targets = [{ url = \"http://a\", weight = 0 }]", "must be from 1 to 1000, not 0"),
+        ("targets = [{ url = \"http://a\", max_open = 0 }]", "allow at least 1"),
+        ("targets = [{ url = \"http://a\", wieght = 1 }]", "did you mean `weight`?"),
+        ("targets = [{ weight = 1 }]", "must name targets such as"),
+        (
+            "balancer = \"round-robin\"",
+            "unknown balancer `round-robin`; did you mean `round_robin`?",
+        ),
+    ] {
+        let error = toml(text).unwrap_err();
+        assert!(error.contains(said), "{text}: {error}");
+    }
+    let bounds = Policy::new().body_limit(1).targets([Member::new("http://a").max_open(70)]);
+    assert_eq!(bounds.bounds().bytes, 70);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use dace::{HttpError, RateLimit, Reason, RoundRobin, WaitCause, What};
 use dace_sim::Sim;
 use futures_util::future::join_all;
 
-use crate::support::{
+use crate::common::{
     Builder, Dependency, Seen, assert_all_back, dependency, get, get_root, ms, secs,
 };
 

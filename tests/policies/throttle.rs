@@ -5,7 +5,7 @@ use std::time::Duration;
 use dace::{Reason, RoundRobin, Throttle, What};
 use dace_sim::Sim;
 
-use crate::support::{Builder, Dependency, Seen, dependency, get_root, ms, secs};
+use crate::common::{Builder, Dependency, Seen, dependency, get_root, ms, secs};
 
 /// One target, no breaker, no retries.
 fn at_a(sim: &Sim, set: impl FnOnce(Builder) -> Builder) -> Dependency {

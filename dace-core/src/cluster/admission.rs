@@ -8,10 +8,9 @@ use alloc::vec::Vec;
 use super::Cluster;
 use super::endpoint::EndpointId;
 use super::targets::{Listed, Picker};
-use crate::event::What;
 use crate::machine::Again;
-use crate::machine::balancer::{Field, Load};
-use crate::machine::circuit::{Admission, CircuitState, Pass, Refused};
+use crate::machine::balancer::Choice;
+use crate::machine::circuit::{Admission, Pass, Refused};
 use crate::machine::queue::{Wakes, Want};
 use crate::policy::Rules;
 use crate::refusal::{Reason, Refusal};
@@ -39,9 +38,13 @@ pub(super) struct Ask<'a> {
     pub(super) call: u64,
     /// Endpoints that this call has tried already.
     pub(super) tried: &'a [EndpointId],
+    /// Whether it is of no use there.
+    pub(super) elsewhere: bool,
     /// When the attempt would end.
     pub(super) deadline: Instant,
     pub(super) proposal: &'a Proposal,
+    /// The call's sticky key.
+    pub(super) key: Option<&'a str>,
 }
 
 /// The answer.
@@ -88,7 +91,7 @@ impl Cluster {
                 let own = self.own;
                 self.admit_at(now, policy, ask, own, None, wakes)
             }
-            Picker::Custom => match ask.proposal {
+            Picker::Custom(_) => match ask.proposal {
                 Proposal::Target(target) => {
                     let id = self.table.intern(now, policy, target.netloc());
                     self.admit_at(now, policy, ask, id, Some(target.scheme()), wakes)
@@ -174,11 +177,15 @@ impl Cluster {
         let mut shed = Vec::new();
         for _ in 0..=2 * self.targets.list.len() {
             let picked = match self.probe_due(now, policy, ask) {
-                Some(index) => Some(index),
+                Some(index) => Some(Choice::Take(index)),
                 None => self.pick(now, policy, ask, &shed),
             };
-            let Some(index) = picked else { break };
-            let Listed { endpoint, scheme } = self.targets.list[index];
+            let index = match picked {
+                Some(Choice::Take(index)) => index,
+                Some(Choice::Wait(index)) => return self.full_at(now, index),
+                None => break,
+            };
+            let Listed { endpoint, scheme, .. } = self.targets.list[index];
             if self.sheds(now, policy, endpoint, false) {
                 shed.push(endpoint);
                 continue;
@@ -188,8 +195,8 @@ impl Cluster {
                 return Admit::Go(Grant { endpoint, pass, picked });
             }
         }
-        if let Some(grant) = self.admit_in_panic(now, policy, ask, &mut shed) {
-            return Admit::Go(grant);
+        if let Some(admit) = self.admit_in_panic(now, policy, ask, &mut shed) {
+            return admit;
         }
         match shed.first() {
             Some(&id) => self.refuse_throttled(now, id),
@@ -204,7 +211,7 @@ impl Cluster {
     /// An endpoint whose circuit waits for a probe goes first: else, being the most expensive one,
     /// it would be found healthy only by chance.
     fn probe_due(&mut self, now: Instant, policy: &Rules, ask: &Ask<'_>) -> Option<usize> {
-        if now < self.targets.probe_due {
+        if now < self.targets.probe_due || self.keeps_to_key(ask) {
             return None;
         }
         let mut due = Instant::NEVER;
@@ -234,59 +241,18 @@ impl Cluster {
         ask: &Ask<'_>,
         wakes: &mut Wakes,
     ) -> Option<Grant> {
-        let Self { targets, table, rng, .. } = self;
-        let Picker::Balance(balance) = &mut targets.picker else {
-            return None;
-        };
-        if targets.panic {
+        if self.targets.panic {
             return None;
         }
-        let (list, without) = (&targets.list, ask.tried);
-        let view = View { now, policy, table, list, without, shed: &[], force: false };
-        let index = balance.pick(now, rng, &view)?;
-        let Listed { endpoint, scheme } = self.targets.list[index];
+        let Choice::Take(index) = self.choose(now, policy, ask, &[], false)? else {
+            return None;
+        };
+        let Listed { endpoint, scheme, .. } = self.targets.list[index];
         if self.sheds(now, policy, endpoint, false) {
             return None;
         }
         let pass = self.take(now, policy, ask, endpoint, wakes).ok()?;
         Some(Grant { endpoint, pass, picked: Some(scheme) })
-    }
-
-    /// Asks the balancer: among those not tried, then among all but those that shed the call.
-    fn pick(
-        &mut self,
-        now: Instant,
-        policy: &Rules,
-        ask: &Ask<'_>,
-        shed: &[EndpointId],
-    ) -> Option<usize> {
-        let Self { targets, table, rng, .. } = self;
-        let Picker::Balance(balance) = &mut targets.picker else {
-            return None;
-        };
-        let mut view = View {
-            now,
-            policy,
-            table,
-            list: &targets.list,
-            without: ask.tried,
-            shed,
-            force: false,
-        };
-        let panic = targets.suspects * 2 > targets.list.len() && is_panic(&view);
-        if panic != targets.panic {
-            targets.panic = panic;
-            self.events.push(now, ask.call, || What::PanicMode { on: panic });
-        }
-        if panic {
-            return None;
-        }
-        let picked = balance.pick(now, rng, &view);
-        if picked.is_some() || ask.tried.is_empty() {
-            return picked;
-        }
-        view.without = &[];
-        balance.pick(now, rng, &view)
     }
 
     /// When fewer than half of several endpoints have a circuit that lets calls through, the circuits
@@ -297,29 +263,29 @@ impl Cluster {
         policy: &Rules,
         ask: &Ask<'_>,
         shed: &mut Vec<EndpointId>,
-    ) -> Option<Grant> {
+    ) -> Option<Admit> {
         if !self.targets.panic {
             return None;
         }
-        let Self { targets, table, rng, .. } = self;
-        let Picker::Balance(balance) = &mut targets.picker else {
-            return None;
+        let index = match self.choose(now, policy, ask, shed, true)? {
+            Choice::Take(index) => index,
+            Choice::Wait(index) => return Some(self.full_at(now, index)),
         };
-        let (list, without) = (&targets.list, ask.tried);
-        let mut view = View { now, policy, table, list, without, shed, force: true };
-        let mut picked = balance.pick(now, rng, &view);
-        if picked.is_none() {
-            view.without = &[];
-            picked = balance.pick(now, rng, &view);
-        }
-        let Listed { endpoint, scheme } = self.targets.list[picked?];
+        let Listed { endpoint, scheme, .. } = self.targets.list[index];
         if self.sheds(now, policy, endpoint, true) {
             shed.push(endpoint);
             return None;
         }
         let pass = self.table[endpoint].circuit.bypass();
         self.hold(now, policy, endpoint);
-        Some(Grant { endpoint, pass, picked: Some(scheme) })
+        Some(Admit::Go(Grant { endpoint, pass, picked: Some(scheme) }))
+    }
+
+    /// The call goes to this one or nowhere, and it is full.
+    fn full_at(&self, now: Instant, index: usize) -> Admit {
+        let id = self.targets.list[index].endpoint;
+        let netloc = self.table[id].netloc.clone();
+        Admit::Full(Want::Permit(id), refusal(now, netloc, Shut::Full))
     }
 
     /// Nobody lets the call in: it may wait for the full ones, else the one that opens first tells
@@ -396,56 +362,4 @@ fn refusal(now: Instant, netloc: crate::Netloc, shut: Shut) -> Refusal {
     };
     let retry_after: Option<Duration> = again.map(|until| until.since(now));
     Refusal { reason, netloc, retry_after }
-}
-
-/// Whether fewer than half of several endpoints have a circuit that lets calls through. What is
-/// drained is not there.
-fn is_panic(view: &View<'_>) -> bool {
-    let (mut count, mut willing) = (0, 0);
-    for listed in view.list {
-        let circuit = &view.table[listed.endpoint].circuit;
-        if circuit.state() != CircuitState::Drained {
-            count += 1;
-            willing += usize::from(circuit.check(view.now, &view.policy.circuit).is_ok());
-        }
-    }
-    count > 1 && willing * 2 < count
-}
-
-/// The listed endpoints, as a balancer sees them.
-struct View<'a> {
-    now: Instant,
-    policy: &'a Rules,
-    table: &'a Table,
-    list: &'a [Listed],
-    without: &'a [EndpointId],
-    /// Endpoints whose throttles refused the call.
-    shed: &'a [EndpointId],
-    /// Whether open circuits are ignored, unless they were opened by hand.
-    force: bool,
-}
-
-impl Field for View<'_> {
-    fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    #[inline]
-    fn admits(&self, index: usize) -> bool {
-        let id = self.list[index].endpoint;
-        if self.without.contains(&id) || self.shed.contains(&id) {
-            return false;
-        }
-        look(self.now, self.policy, self.table, id, self.force).is_ok()
-    }
-
-    #[inline]
-    fn load(&self, index: usize) -> &Load {
-        &self.table[self.list[index].endpoint].load
-    }
-
-    #[inline]
-    fn open(&self, index: usize) -> u32 {
-        self.table[self.list[index].endpoint].open
-    }
 }

@@ -128,6 +128,8 @@ pub(crate) struct CallMachine {
     hang_after: u64,
     tried: Vec<EndpointId>,
     proposal: Proposal,
+    /// For balancers that send equal keys to the same endpoint.
+    key: Option<Box<str>>,
     /// What somebody wants to read.
     text: Option<Box<Text>>,
     attempts: u32,
@@ -213,6 +215,7 @@ impl CallMachine {
             hang_after: 0,
             tried: Vec::new(),
             proposal: Proposal::Unasked,
+            key: None,
             text: None,
             attempts: 0,
             proposals: 0,
@@ -245,6 +248,15 @@ impl CallMachine {
             State::New(start) => Some(start),
             _ => None,
         }
+    }
+
+    pub(crate) fn set_key(&mut self, key: Box<str>) {
+        self.key = Some(key);
+    }
+
+    /// The call's sticky key.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
     }
 
     /// The number of the call, 0 before it began.

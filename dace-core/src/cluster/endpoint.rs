@@ -31,6 +31,8 @@ pub(crate) struct Endpoint {
     pub(crate) holders: u32,
     /// Whether the target list holds it, and how often.
     pub(crate) listed: u32,
+    /// Its own limit of open operations, if the target list gives it one.
+    pub(crate) max_open: Option<u32>,
 }
 
 /// The connection places of one netloc (`http_pool_size`).
@@ -56,6 +58,7 @@ impl Endpoint {
             connections: Connections::default(),
             holders: 0,
             listed: 0,
+            max_open: None,
         }
     }
 

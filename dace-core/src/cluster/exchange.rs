@@ -160,7 +160,14 @@ impl Cluster {
         let attempt = &self.attempts[id];
         let (call, deadline) = (attempt.call, attempt.deadline);
         let moves = attempt.flags.picked.is_none() && !attempt.is_exchanging();
-        let ask = Ask { call, tried: &[], deadline, proposal: &Proposal::Unasked };
+        let ask = Ask {
+            call,
+            tried: &[],
+            elsewhere: false,
+            deadline,
+            proposal: &Proposal::Unasked,
+            key: None,
+        };
         match self.admit_at(now, policy, &ask, endpoint, None, wakes) {
             Admit::Go(grant) => {
                 if moves {

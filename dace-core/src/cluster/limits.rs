@@ -97,7 +97,7 @@ impl Endpoint {
     /// Operations that may be open: the smaller one of the limit and the adaptive limit.
     #[inline]
     pub(super) fn limit(&self, policy: &Rules) -> u32 {
-        let most = policy.max_open_per_netloc;
+        let most = self.max_open.unwrap_or(policy.max_open_per_netloc);
         self.adaptive_limit(policy).map_or(most, |limit| limit.min(most))
     }
 

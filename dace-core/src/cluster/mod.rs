@@ -8,10 +8,12 @@
 mod admission;
 mod attempt;
 mod call;
+mod choice;
 mod endpoint;
 mod events;
 mod exchange;
 mod limits;
+mod listing;
 mod outlook;
 mod places;
 mod settle;
@@ -26,7 +28,7 @@ pub(crate) use call::{Action, CallMachine, Ended, Returned, Slot, Start, Verdict
 pub(crate) use endpoint::EndpointId;
 pub(crate) use exchange::{Begin, End, Wish};
 pub use snapshot::{EndpointSnapshot, Snapshot};
-pub(crate) use targets::{Selection, Shipped};
+pub(crate) use targets::Selection;
 pub use totals::{ByClass, ByWhy, Totals};
 
 use core::task::Waker;
@@ -50,7 +52,7 @@ use crate::machine::hedge::Hedging;
 use crate::machine::queue::{Queue, Wakes};
 use crate::machine::tokens::Tokens;
 use crate::policy::Rules;
-use crate::{Event, Instant, Netloc, Target};
+use crate::{Event, Instant, Netloc};
 
 /// Wakers of those who wait for the last call to end, at the most.
 const CLOSERS: usize = 64;
@@ -131,26 +133,12 @@ impl Cluster {
 
     /// Whether a balancer of the user's proposes endpoints.
     fn asks_user(&self) -> bool {
-        matches!(self.targets.picker, targets::Picker::Custom)
+        matches!(self.targets.picker, targets::Picker::Custom(_))
     }
 
     fn is_among(&self, endpoints: &[EndpointId], netloc: &Netloc) -> bool {
         !endpoints.is_empty()
             && self.table.find(netloc.as_str()).is_some_and(|id| endpoints.contains(&id))
-    }
-
-    /// Replaces the targets. Calls under way finish where they are.
-    pub(crate) fn set_targets(&mut self, now: Instant, list: Vec<Target>, wakes: &mut Wakes) {
-        let count = list.len();
-        let selection = self.targets.selection_of(list);
-        let (panicked, before) = (self.targets.panic, self.passed_over());
-        self.targets.replace(now, &mut self.table, selection);
-        self.events.push(now, 0, || What::TargetsReplaced { count });
-        self.note_list(now, &before);
-        if panicked {
-            self.events.push(now, 0, || What::PanicMode { on: false });
-        }
-        self.queue.wake_all(wakes);
     }
 
     /// Other rules hold from now on. What is known stays: windows, latencies, circuits, tokens.
@@ -320,8 +308,7 @@ impl Cluster {
         self.totals.count_transition(to);
         let endpoint = &self.table[id];
         if endpoint.listed > 0 {
-            let listed = endpoint.listed as usize;
-            self.targets.on_transition(listed, &endpoint.circuit, from, to);
+            self.targets.on_transition(&self.table, id, &Transition { from, to });
         }
         self.events.push(now, call, || What::CircuitChanged {
             netloc: endpoint.netloc.clone(),

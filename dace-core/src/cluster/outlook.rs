@@ -27,7 +27,7 @@ impl Cluster {
         match self.targets.picker {
             Picker::Function if rejected => Outlook::Nobody,
             Picker::Function => at_last(),
-            Picker::Custom => Outlook::Open,
+            Picker::Custom(_) => Outlook::Open,
             Picker::Balance(_) if self.targets.panic && !rejected => Outlook::Open,
             Picker::Balance(_) => self
                 .targets

@@ -11,13 +11,14 @@ use alloc::vec::Vec;
 
 use super::dependency::Dependency;
 use super::shared::{Shared, State};
-use crate::balancer::{self, Kind, LoadBalancer};
-use crate::cluster::{Cluster, Selection, Shipped};
+use crate::balancer::{self, Kind, LoadBalancer, Member, Place};
+use crate::cluster::{Cluster, Selection};
 use crate::dependency_id;
 use crate::http::Connect;
-use crate::policy::{ClientRules, Policy, Rules};
+use crate::machine::balancer::Balance;
+use crate::policy::{Balancing, ClientRules, Listing, Policy, Rules};
 use crate::shared_limit::{self, Shares};
-use crate::{ConfigError, HttpBackend, Lock, Observer, Runtime, SharedLimit, Target, TargetError};
+use crate::{ConfigError, HttpBackend, Lock, Observer, Runtime, SharedLimit};
 
 /// Makes a [`Dependency`]. Every setting has a default that is safe in production; all are checked in
 /// [`build`](Self::build).
@@ -27,7 +28,6 @@ use crate::{ConfigError, HttpBackend, Lock, Observer, Runtime, SharedLimit, Targ
 pub struct DependencyBuilder<R: Runtime, B: HttpBackend> {
     id: String,
     pub(crate) policy: Policy,
-    targets: Option<Result<Vec<Target>, ConfigError>>,
     load_balancer: Option<LoadBalancer>,
     observers: Result<Vec<Box<dyn Observer>>, ConfigError>,
     shared_limits: Vec<SharedLimit>,
@@ -40,7 +40,6 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
         Self {
             id,
             policy: Policy::new(),
-            targets: None,
             load_balancer: None,
             observers: Ok(Vec::new()),
             shared_limits: Vec::new(),
@@ -50,19 +49,17 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
     }
 
     /// The servers to balance over, by power of two choices with peak-EWMA. Relative URLs ride on the
-    /// picked one. Default: none, the function names its servers itself.
+    /// picked one. Default: none, the function names its servers itself. A [`Member`] has a weight, a
+    /// priority or a limit of its own.
     #[must_use]
-    pub fn targets<I>(mut self, targets: I) -> Self
-    where
-        I: IntoIterator<Item: TryInto<Target, Error: Into<TargetError>>>,
-    {
-        self.targets = Some(balancer::parse("targets", targets));
+    pub fn targets<I: IntoIterator<Item: Into<Member>>>(mut self, targets: I) -> Self {
+        self.policy = self.policy.targets(targets);
         self
     }
 
     /// What picks the server of an attempt: a closure that returns a `(scheme, netloc)` pair,
-    /// [`RoundRobin`](crate::RoundRobin), [`PeakEwma`](crate::PeakEwma), or a
-    /// [`Balancer`](crate::Balancer) of your own.
+    /// [`RoundRobin`](crate::RoundRobin), [`PeakEwma`](crate::PeakEwma), [`LeastOpen`](crate::LeastOpen),
+    /// [`Rendezvous`](crate::Rendezvous), or a [`Balancer`](crate::Balancer) of your own.
     #[must_use]
     pub fn load_balancer(mut self, balancer: impl Into<LoadBalancer>) -> Self {
         self.load_balancer = Some(balancer.into());
@@ -127,9 +124,11 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
             .ok_or_else(|| ConfigError::new("dependency_id", "must not be empty"))?;
         let shared_limits = self.shared_limits;
         shared_limit::validate(&shared_limits)?;
-        let rules = Rules::new(self.policy, !shared_limits.is_empty())?;
+        let mut rules = Rules::new(self.policy, !shared_limits.is_empty())?;
         let observers = self.observers?;
-        let (selection, balancer) = select(self.targets, self.load_balancer)?;
+        let (listing, balancing) = rules.take_targets();
+        let targets = listing.map(Listing::places).transpose()?;
+        let (selection, balancer) = select(targets, balancing, self.load_balancer)?;
         let client = ClientRules::new(&rules, self.http.fixed(runtime)?);
         Ok(Prepared { id, rules, client, selection, balancer, observers, shared_limits })
     }
@@ -149,7 +148,6 @@ struct Prepared {
 impl Prepared {
     fn assemble<R: Runtime, B: HttpBackend>(self, runtime: R, backend: B) -> Dependency<R, B> {
         let Self { id, rules, client, selection, balancer, observers, shared_limits } = self;
-        let targets = R::Lock::new(Arc::new(selection.targets().to_vec()));
         let now = runtime.now();
         let observed = !observers.is_empty();
         let cluster = Cluster::new(now, &rules, &id, selection, observed, runtime.seed());
@@ -160,7 +158,6 @@ impl Prepared {
             backend,
             id,
             balancer,
-            targets,
             shares: Shares::new(now, shared_limits),
             observers,
         };
@@ -174,17 +171,31 @@ impl Prepared {
 type Selected = (Selection, Option<Arc<dyn balancer::Balancer>>);
 
 fn select(
-    targets: Option<Result<Vec<Target>, ConfigError>>,
+    targets: Option<Vec<Place>>,
+    balancing: Option<Balancing>,
     load_balancer: Option<LoadBalancer>,
 ) -> Result<Selected, ConfigError> {
-    Ok(match (targets.transpose()?, load_balancer) {
+    if balancing.is_some() {
+        let problem = match (&targets, &load_balancer) {
+            (_, Some(_)) => Some("is said twice, beside `load_balancer`; say it in one place"),
+            (None, None) => Some("has nothing to pick from; name `targets`"),
+            (Some(_), None) => None,
+        };
+        if let Some(problem) = problem {
+            return Err(ConfigError::new("balancer", problem));
+        }
+    }
+    Ok(match (targets, load_balancer) {
         (None, None) => (Selection::Function, None),
-        (Some(targets), None) => (Selection::Balanced(Shipped::PeakEwma, targets), None),
+        (Some(targets), None) => {
+            let balance = balancing.map_or(Balance::PeakEwma, Balance::from);
+            (Selection::Balanced(balance, targets), None)
+        }
         (targets, Some(LoadBalancer(Kind::Custom(balancer)))) => {
             (Selection::Custom(targets.unwrap_or_default()), Some(balancer))
         }
-        (None, Some(LoadBalancer(Kind::Shipped(shipped, targets)))) => {
-            (Selection::Balanced(shipped, targets?), None)
+        (None, Some(LoadBalancer(Kind::Shipped(balance, targets)))) => {
+            (Selection::Balanced(balance, targets?), None)
         }
         (Some(_), Some(LoadBalancer(Kind::Shipped(..)))) => {
             let problem = "are named by the load balancer already; name them in one place";

@@ -12,10 +12,9 @@ use super::close::Close;
 use super::control::CircuitControl;
 use super::execution::Execution;
 use super::shared::Shared;
-use crate::balancer;
 use crate::cluster::Snapshot;
-use crate::policy::Rules;
-use crate::{ConfigError, HttpBackend, Lock, Policy, Runtime, Target, TargetError};
+use crate::policy::{Listing, Rules};
+use crate::{ConfigError, HttpBackend, Policy, Runtime};
 
 /// A remote service, with one policy and one shared state. A cheap clone: all clones share the state,
 /// and connections are closed when the last one is gone.
@@ -61,44 +60,24 @@ impl<R: Runtime, B> Dependency<R, B> {
         &self.shared.id
     }
 
-    /// Replaces the list of targets while calls run. Calls under way finish where they are; what is
-    /// known of targets that stay is kept. Without a balancer so far, they are balanced by peak-EWMA
-    /// from now on.
-    ///
-    /// # Errors
-    /// If the list is empty, names a target twice, or something that is no target. The old list
-    /// then stays.
-    pub fn set_targets<I>(&self, targets: I) -> Result<(), ConfigError>
-    where
-        I: IntoIterator<Item: TryInto<Target, Error: Into<TargetError>>>,
-    {
-        let targets = balancer::parse("targets", targets)?;
-        let now = self.shared.runtime.now();
-        let shown = Arc::new(targets.clone());
-        // One in the other, so that of two lists at a time the same one is last in both.
-        self.shared.section(|_, cluster, wakes| {
-            self.shared.targets.with(|list| *list = shown);
-            cluster.set_targets(now, targets, wakes);
-        });
-        Ok(())
-    }
-
-    /// The policy that holds now.
+    /// The policy that holds now, without targets: see [`targets`](Self::targets).
     pub fn policy(&self) -> Policy {
         self.shared.section(|rules, _, _| Policy::clone(rules))
     }
 
     /// Another policy from now on, for calls under way as well: their deadlines stay, later decisions
     /// follow the new one. All of it holds or nothing does. What is known stays: windows, latencies,
-    /// circuits, pauses, the tokens that the new bank holds, and all counts.
+    /// circuits, pauses, the tokens that the new bank holds, and all counts. If it has targets, they
+    /// replace the list as [`set_targets`](Self::set_targets) does, in the same step.
     ///
     /// # Errors
     /// The first setting that cannot be used, and what would be right. The old policy then stays.
     pub fn reload(&self, policy: Policy) -> Result<(), ConfigError> {
-        let rules = Rules::new(policy, self.shared.shares.any())?;
+        let mut rules = Rules::new(policy, self.shared.shares.any())?;
+        let (listing, balancing) = rules.take_targets();
+        let targets = listing.map(Listing::places).transpose()?;
         let now = self.shared.runtime.now();
-        self.shared.reload(now, rules);
-        Ok(())
+        self.shared.reload(now, rules, targets, balancing)
     }
 
     /// What the dependency looks like now.

@@ -23,7 +23,7 @@ use crate::balancer::Pick;
 use crate::cluster::{
     Action, AttemptId, CallMachine, Ended, Proposal, Returned, Slot, Start, Verdict,
 };
-use crate::{ConfigError, Error, Instant, Lock, Runtime, Span};
+use crate::{ConfigError, Error, Instant, Runtime, Span};
 
 #[pin_project(PinnedDrop)]
 pub(super) struct Drive<R: Runtime, B, F, Fut: Future> {
@@ -42,7 +42,6 @@ pub(super) struct Drive<R: Runtime, B, F, Fut: Future> {
     /// What the last attempt returned.
     last: Option<Fut::Output>,
     pub(super) connect_timeout: Option<Duration>,
-    pub(super) key: Option<Box<str>>,
     /// What the observers put around the function's polls, from the first attempt on.
     spans: Option<Box<Spans>>,
 }
@@ -59,7 +58,6 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
             timer: Timer::new(),
             look_at: Instant::EPOCH,
             last: None,
-            key: None,
             spans: None,
         }
     }
@@ -153,12 +151,13 @@ impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
     fn propose(mut self: Pin<&mut Self>) {
         let mut guard = self.as_mut().guard();
         let this = guard.drive.as_mut().project();
-        let targets = this.shared.targets.with(|targets| targets.clone());
+        let (targets, _) = this.shared.locked(|_, cluster, _| cluster.shown());
         let pick = Pick {
             targets: &targets,
             attempt: this.machine.attempts() + 1,
             asked: this.machine.proposals(),
-            key: this.key.as_deref(),
+            key: this.machine.key(),
+            source: &**this.shared,
         };
         let proposal = match &this.shared.balancer {
             None => Proposal::Nobody,

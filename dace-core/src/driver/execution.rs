@@ -88,9 +88,10 @@ impl<R: Runtime, B, F, Fut: Future, J, L> Execution<R, B, F, Fut, J, L> {
         self
     }
 
-    /// A key for balancers that send equal keys to the same endpoint.
+    /// A key for balancers that send equal keys to the same endpoint:
+    /// [`Rendezvous`](crate::Rendezvous), or one of your own.
     pub fn sticky(mut self, key: impl Into<Box<str>>) -> Self {
-        self.drive.key = Some(key.into());
+        self.drive.machine.set_key(key.into());
         self
     }
 

@@ -21,6 +21,7 @@ mod request;
 mod rescued;
 mod response;
 mod shared;
+mod targets;
 mod timer;
 
 pub use builder::DependencyBuilder;

@@ -4,11 +4,12 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::balancer::{EndpointView, Place, Source};
 use crate::cluster::{BATCH, Claim, Cluster};
 use crate::machine::queue::Wakes;
-use crate::policy::{ClientRules, Rules};
+use crate::policy::{Balancing, ClientRules, Rules};
 use crate::shared_limit::Shares;
-use crate::{Balancer, Event, Instant, Lock, Observer, Runtime, Span, Target};
+use crate::{Balancer, ConfigError, Event, Instant, Lock, Observer, Runtime, Span};
 
 /// Batches that the ring holds, and some more.
 const ROUNDS: usize = 32;
@@ -25,8 +26,6 @@ pub(crate) struct Shared<R: Runtime, B> {
     /// What its requests go by; another lock, because requests are made outside of the decisions.
     pub(crate) client: R::Lock<Arc<ClientRules>>,
     pub(crate) balancer: Option<Arc<dyn Balancer>>,
-    /// What a balancer of the user's is shown.
-    pub(crate) targets: R::Lock<Arc<Vec<Target>>>,
     /// Its parts in limits of several dependencies.
     pub(crate) shares: Shares,
     pub(crate) observers: Vec<Box<dyn Observer>>,
@@ -73,19 +72,28 @@ impl<R: Runtime, B> Shared<R, B> {
         out
     }
 
-    /// Other rules hold, for decisions and requests alike.
-    pub(crate) fn reload(&self, now: Instant, rules: Rules) {
-        let ((), due) = self.with_state(|state, wakes| {
+    /// Other rules hold, for decisions and requests alike, and other targets, if any are given.
+    pub(crate) fn reload(
+        &self,
+        now: Instant,
+        rules: Rules,
+        targets: Option<Vec<Place>>,
+        balancing: Option<Balancing>,
+    ) -> Result<(), ConfigError> {
+        let (loaded, due) = self.with_state(|state, wakes| {
+            state.cluster.load_targets(now, targets, balancing, wakes)?;
             // The one lock inside of another; nobody takes them the other way round.
             self.client.with(|client| {
                 *client = Arc::new(ClientRules::new(&rules, client.fixed.clone()));
             });
             state.rules = rules;
             state.cluster.reload(now, &state.rules, wakes);
+            Ok(())
         });
         if due {
             self.deliver();
         }
+        loaded
     }
 
     /// What requests go by now.
@@ -156,6 +164,13 @@ impl<R: Runtime, B> Shared<R, B> {
             self.flush();
         }
         Delivered::Some
+    }
+}
+
+impl<R: Runtime, B> Source for Shared<R, B> {
+    fn endpoints(&self) -> Vec<EndpointView> {
+        let now = self.runtime.now();
+        self.locked(|rules, cluster, _| cluster.views(now, rules)).0
     }
 }
 

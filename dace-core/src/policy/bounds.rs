@@ -98,7 +98,7 @@ impl Policy {
             wall_time: self.timeout.min(self.longest_run()),
             amplification,
             burst: banked,
-            bytes: body.saturating_mul(u64::from(self.max_open_per_netloc)),
+            bytes: body.saturating_mul(u64::from(self.max_open_anywhere())),
             lints: self.lints(),
         }
     }

@@ -59,7 +59,19 @@ macro_rules! plain {
     )*};
 }
 
-plain!(bool, u32, usize, AdaptiveLimit, Backoff, Breaker, Budget, Hedge, RateLimit, Throttle);
+plain!(
+    bool,
+    u32,
+    usize,
+    String,
+    AdaptiveLimit,
+    Backoff,
+    Breaker,
+    Budget,
+    Hedge,
+    RateLimit,
+    Throttle
+);
 
 impl Data for Thousandths {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -190,7 +202,7 @@ macro_rules! table {
                                 )*
                                 unknown => {
                                     let known = [$(stringify!($key)),*];
-                                    return Err(crate::policy::data::unknown(unknown, &known));
+                                    return Err(crate::policy::data::unknown("setting", unknown, &known));
                                 }
                             }
                         }
@@ -230,13 +242,13 @@ table!(Throttle { multiplier, allowance, window });
 // Nobody guesses a rate: without `permits` and `per` it is none.
 table!(RateLimit, RateLimit::new(0, Duration::ZERO), { permits, per, burst });
 
-/// The error for a key that no setting has.
-pub(super) fn unknown<E: Error>(key: &str, known: &[&str]) -> E {
+/// The error for a key, or a name, that there is not.
+pub(super) fn unknown<E: Error>(what: &str, key: &str, known: &[&str]) -> E {
     let shown: String = key.chars().take(64).collect();
     let nearest = known.iter().min_by_key(|known| distance(&shown, known));
     match nearest.filter(|near| distance(&shown, near) <= 1 + near.len() / 3) {
-        Some(near) => E::custom(format!("unknown setting `{shown}`; did you mean `{near}`?")),
-        None => E::custom(format!("unknown setting `{shown}`; known are {}", known.join(", "))),
+        Some(near) => E::custom(format!("unknown {what} `{shown}`; did you mean `{near}`?")),
+        None => E::custom(format!("unknown {what} `{shown}`; known are {}", known.join(", "))),
     }
 }
 

@@ -14,6 +14,7 @@ mod hints;
 mod priority;
 mod rate_limit;
 mod settings;
+mod targets;
 mod throttle;
 
 pub use adaptive_limit::AdaptiveLimit;
@@ -29,6 +30,8 @@ pub use priority::Priority;
 pub use rate_limit::RateLimit;
 pub use settings::Policy;
 pub(crate) use settings::{not_zero, positive};
+pub use targets::Balancing;
+pub(crate) use targets::Listing;
 pub use throttle::Throttle;
 
 use core::ops::Deref;
@@ -76,6 +79,12 @@ impl Rules {
         let limits = LimitRules::of(&policy);
         Ok(Self { policy, circuit, limits, shares })
     }
+
+    /// Takes the targets out of the policy, and what is to pick from them: they change by themselves from
+    /// here on.
+    pub(crate) fn take_targets(&mut self) -> (Option<Listing>, Option<Balancing>) {
+        (self.policy.targets.take(), self.policy.balancer.take())
+    }
 }
 
 impl Deref for Rules {
@@ -93,7 +102,7 @@ pub(crate) struct Thousandths(pub(crate) u32);
 
 impl Thousandths {
     /// What is no number, or negative, is out of every range.
-    fn of(value: f64) -> Self {
+    pub(crate) fn of(value: f64) -> Self {
         if value.is_finite() && value >= 0.0 {
             // The cast saturates.
             Self((value * 1000.0 + 0.5) as u32)

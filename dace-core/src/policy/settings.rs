@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 
+use super::{Balancing, Listing};
 use crate::{
     AdaptiveLimit, Backoff, Breaker, Budget, ConfigError, DependencyBuilder, Hedge, HttpBackend,
     RateLimit, Runtime, Throttle,
@@ -13,6 +14,8 @@ macro_rules! settings {
         $($(#[$doc:meta])* $name:ident: $type:ty = $default:expr;)*
         --
         $($(#[$unset_doc:meta])* $unset:ident: $unset_type:ty;)*
+        --
+        $($listed:ident => $listed_type:ty,)*
     ) => {
         /// The settings of a dependency that are data: what it decides by.
         ///
@@ -33,12 +36,13 @@ macro_rules! settings {
         pub struct Policy {
             $(pub(crate) $name: $type,)*
             $(pub(crate) $unset: Option<$unset_type>,)*
+            $(pub(crate) $listed: Option<$listed_type>,)*
         }
 
         impl Policy {
             /// All settings at their defaults.
             pub const fn new() -> Self {
-                Self { $($name: $default,)* $($unset: None,)* }
+                Self { $($name: $default,)* $($unset: None,)* $($listed: None,)* }
             }
 
             $(
@@ -82,7 +86,7 @@ macro_rules! settings {
         }
 
         #[cfg(feature = "serde")]
-        super::data::table!(Policy { $($name,)* $($unset,)* });
+        super::data::table!(Policy { $($name,)* $($unset,)* $($listed,)* });
     };
 }
 
@@ -177,6 +181,11 @@ settings! {
 
     /// Refuses attempts here when a server accepts too few of them. Default: none.
     throttle: Throttle;
+
+    --
+
+    targets => Listing,
+    balancer => Balancing,
 }
 
 impl Policy {
@@ -209,7 +218,8 @@ impl Policy {
         self.adaptive_limit.as_ref().map_or(Ok(()), AdaptiveLimit::validate)?;
         self.throttle.as_ref().map_or(Ok(()), Throttle::validate)?;
         self.backoff.validate()?;
-        self.budget.validate()
+        self.budget.validate()?;
+        self.targets.as_ref().map_or(Ok(()), Listing::validate)
     }
 
     /// How long a cut-off attempt must have run to count as hung, in a call with this `timeout`.
@@ -237,10 +247,13 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
         self.timeout(Duration::MAX)
     }
 
-    /// All settings of the policy at once, in place of those set so far.
+    /// All settings of the policy at once, in place of those set so far. One without
+    /// [targets](Policy::targets) leaves the targets that were set.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
+        let targets = self.policy.targets.take();
         self.policy = policy;
+        self.policy.targets = self.policy.targets.or(targets);
         self
     }
 }

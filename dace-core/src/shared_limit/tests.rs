@@ -11,7 +11,7 @@ fn ten_a_second() -> SharedLimit {
 }
 
 fn shares(now: Instant, limits: &[&SharedLimit]) -> Shares {
-    Shares::new(now, limits.iter().map(|limit| SharedLimit::clone(limit)).collect())
+    Shares::new(now, limits.iter().copied().cloned().collect())
 }
 
 fn sent(grants: Result<Box<Grants>, Option<Duration>>) {

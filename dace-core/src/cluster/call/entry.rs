@@ -116,7 +116,14 @@ impl CallMachine {
         }
         let offer = cluster.take_turn(now, policy, ticket, waker, wakes);
         let deadline = now.after(policy.attempt_timeout).min(self.deadline);
-        let ask = Ask { call: self.call, tried: &self.tried, deadline, proposal: &self.proposal };
+        let ask = Ask {
+            call: self.call,
+            tried: &self.tried,
+            elsewhere: false,
+            deadline,
+            proposal: &self.proposal,
+            key: self.key.as_deref(),
+        };
         let admitted = cluster.admit(now, policy, &ask, wakes);
         if let Some(place) = offer {
             cluster.offer_on(now, policy, place, wakes);

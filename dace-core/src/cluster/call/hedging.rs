@@ -76,7 +76,14 @@ impl CallMachine {
         }
         let deadline = now.after(policy.attempt_timeout).min(self.deadline);
         let (tried, proposal) = ([endpoint], Proposal::Unasked);
-        let ask = Ask { call: self.call, tried: &tried, deadline, proposal: &proposal };
+        let ask = Ask {
+            call: self.call,
+            tried: &tried,
+            elsewhere: true,
+            deadline,
+            proposal: &proposal,
+            key: self.key.as_deref(),
+        };
         let Some(grant) = cluster.admit_beside(now, policy, &ask, wakes) else {
             return alone;
         };

@@ -10,12 +10,15 @@
 //!   that silence is the cost. Else an endpoint that hangs looks as fast as it was, until the first
 //!   timeout.
 //!
+//! Where weights differ, they are held: latencies decide only if they differ by more than a factor of
+//! two ([`Turns`]).
+//!
 //! The decay is exponential, by halving: `2^-n` between whole numbers is drawn straight, which is
 //! within 6 % and needs no library.
 
 use core::time::Duration;
 
-use super::Field;
+use super::{Field, Turns, draw};
 use crate::Instant;
 
 /// Halvings in a nanosecond, for a decay with a time constant of 10 s.
@@ -29,6 +32,9 @@ const RAMP: Duration = Duration::from_secs(10);
 
 /// Operations that an endpoint without any result may have open while another one has results.
 const UNPROVEN: u32 = 2;
+
+/// So many times cheaper is clearly cheaper, where the weights are somebody's word for who is faster.
+const CLEARLY: f64 = 2.0;
 
 /// What is known about how fast an endpoint is.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,9 +109,9 @@ impl Load {
         self.ewma.max(0.0) * decay(nanos_since(now, self.updated))
     }
 
-    /// What one more operation would cost, in nanoseconds times operations. No result yet costs
-    /// nothing up to [`UNPROVEN`] operations, then more than everything.
-    fn score(&self, now: Instant, open: u32) -> f64 {
+    /// What so many operations would cost, in nanoseconds times operations, while `open` are open. No
+    /// result yet costs nothing up to [`UNPROVEN`] operations, then more than everything.
+    fn score(&self, now: Instant, open: u32, operations: f64) -> f64 {
         if !self.is_proven() {
             return if open < UNPROVEN { 0.0 } else { f64::from(open) * 1e30 };
         }
@@ -113,7 +119,7 @@ impl Load {
         if open > 0 {
             cost = cost.max(nanos_since(now, self.quiet_since) as f64);
         }
-        cost * (f64::from(open) + 1.0) / self.share(now)
+        cost * operations / self.share(now)
     }
 
     /// The share of its weight that an endpoint may have already.
@@ -147,75 +153,31 @@ impl Default for Load {
     }
 }
 
-/// Up to this many endpoints, the two choices are drawn among exactly those that admit, if not all do.
-const SMALL: usize = 8;
-
-/// Draws two endpoints that admit, and picks the cheaper one.
-pub fn pick(now: Instant, rng: &mut fastrand::Rng, field: &impl Field) -> Option<usize> {
-    let len = field.len();
-    let (a, b) = if len <= SMALL { two_of_few(rng, field)? } else { two_of_many(rng, field)? };
-    let score = |index: usize| field.load(index).score(now, field.open(index));
-    Some(if a == b || score(a) <= score(b) { a } else { b })
-}
-
-fn two_of_few(rng: &mut fastrand::Rng, field: &impl Field) -> Option<(usize, usize)> {
-    let len = field.len();
-    if len > 1 {
-        // Mostly all admit: then two are asked, and not all.
-        let (a, b) = distinct(rng, len);
-        if field.admits(a) && field.admits(b) {
-            return Some((a, b));
-        }
+/// Draws two endpoints that admit, and picks the cheaper one. Where weights differ, the one that is behind
+/// its share, unless the other one is clearly cheaper.
+pub fn pick(
+    now: Instant,
+    rng: &mut fastrand::Rng,
+    turns: &mut Turns,
+    field: &impl Field,
+) -> Option<usize> {
+    let (a, b) = draw::two(rng, turns, field)?;
+    let cost =
+        |index: usize, operations: f64| field.load(index).score(now, field.open(index), operations);
+    if turns.odds().is_none() {
+        let score = |index: usize| cost(index, f64::from(field.open(index)) + 1.0);
+        return Some(if a == b || score(a) <= score(b) { a } else { b });
     }
-    let mut admitting = [0usize; SMALL];
-    let mut count = 0;
-    for index in (0..len).filter(|&index| field.admits(index)) {
-        admitting[count] = index;
-        count += 1;
-    }
-    match count {
-        0 => None,
-        1 => Some((admitting[0], admitting[0])),
-        _ => {
-            let (a, b) = distinct(rng, count);
-            Some((admitting[a], admitting[b]))
-        }
-    }
-}
-
-/// A few draws find two that admit if most do; else everybody is asked once.
-fn two_of_many(rng: &mut fastrand::Rng, field: &impl Field) -> Option<(usize, usize)> {
-    for _ in 0..4 {
-        let (a, b) = distinct(rng, field.len());
-        if field.admits(a) && field.admits(b) {
-            return Some((a, b));
-        }
-    }
-    let (mut seen, mut first, mut second) = (0u32, None, None);
-    for index in (0..field.len()).filter(|&index| field.admits(index)) {
-        seen += 1;
-        // Reservoir of two: each of the `seen` is kept with probability 2 / seen.
-        match seen {
-            1 => first = Some(index),
-            2 => second = Some(index),
-            _ => match rng.u32(0..seen) {
-                0 => first = Some(index),
-                1 => second = Some(index),
-                _ => {}
-            },
-        }
-    }
-    first.map(|first| (first, second.unwrap_or(first)))
-}
-
-/// Two different numbers below `bound`, which is at least 2.
-fn distinct(rng: &mut fastrand::Rng, bound: usize) -> (usize, usize) {
-    let bits = rng.u64(..);
-    let bound = bound as u64;
-    let a = ((bits >> 32) * bound) >> 32;
-    let b = ((bits & 0xffff_ffff) * (bound - 1)) >> 32;
-    let b = if b >= a { b + 1 } else { b };
-    (a as usize, b as usize)
+    let better = |one: usize, other: usize| {
+        let part = |index: usize, more: u32| {
+            let open = f64::from(field.open(index)) + f64::from(more);
+            cost(index, open / f64::from(field.weight(index)))
+        };
+        let with_one_more = CLEARLY * part(one, 1);
+        with_one_more < part(other, 0)
+            || with_one_more < part(other, 1) && CLEARLY * cost(one, 1.0) < cost(other, 1.0)
+    };
+    Some(turns.settle((a, b), better, field))
 }
 
 #[cfg(test)]
