@@ -169,6 +169,10 @@ impl Attribute {
             return skip(meta);
         }
         if text == "crate" {
+            let value = meta.value()?;
+            if value.parse::<Path>().is_err() {
+                errors.push(value.error("name a path: `crate = my_dace`"));
+            }
             return skip(meta);
         }
         let expr: Expr = meta.value()?.parse()?;

@@ -7,7 +7,8 @@ use syn::{Error, Expr, Path, Type};
 
 use crate::attribute::{Attribute, Features, Given, id_tokens};
 use crate::function::Function;
-use crate::signature::{Shape, with_self_renamed};
+use crate::receiver;
+use crate::signature::Shape;
 
 pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let function: Function = match syn::parse2(item.clone()) {
@@ -21,20 +22,24 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let attribute = Attribute::parse(attribute, Features::ON, &mut errors);
     let shape = Shape::of(function.signature, &attribute.dace, &mut errors);
     check_scope(&attribute, &shape, &mut errors);
-    let finder = finder(&attribute, &shape, &mut errors);
+    let (items, call) = finder(&attribute, &shape, &mut errors);
     let Function { attributes, visibility, body, .. } = function;
+    if shape.owned_receiver().is_some() {
+        receiver::check_texts(body.stream(), &mut errors);
+    }
     let signature = &shape.signature;
     let Some(error) = errors.into_iter().reduce(|mut all, error| {
         all.combine(error);
         all
     }) else {
-        let body = around(&attribute, &shape, finder, body.stream());
-        return quote!(#(#attributes)* #visibility #signature { #body });
+        let body = around(&attribute, &shape, call, body.stream());
+        return quote!(#(#attributes)* #visibility #signature { #items #body });
     };
     let error = error.into_compile_error();
     let names = shape.arguments.iter().map(|argument| &argument.name);
-    // Callers find the function all the same.
-    quote!(#error #(#attributes)* #visibility #signature { let _ = (#(&#names,)*); loop {} })
+    // Callers find the function all the same. The error is its value, so that an `impl Trait` that it
+    // returns is not asked for.
+    quote!(#(#attributes)* #visibility #signature { let _ = (#(&#names,)*); #error })
 }
 
 fn check_scope(attribute: &Attribute, shape: &Shape, errors: &mut Vec<Error>) {
@@ -51,11 +56,16 @@ fn check_scope(attribute: &Attribute, shape: &Shape, errors: &mut Vec<Error>) {
     }
 }
 
-/// Where the dependency comes from.
-fn finder(attribute: &Attribute, shape: &Shape, errors: &mut Vec<Error>) -> TokenStream {
+/// Where the dependency comes from: items, and the expression that finds it by them, up to its `call`.
+fn finder(
+    attribute: &Attribute,
+    shape: &Shape,
+    errors: &mut Vec<Error>,
+) -> (TokenStream, TokenStream) {
     let dace = &attribute.dace;
     if let Some(given) = &attribute.dependency {
-        return quote_spanned!(given.span()=> #dace::decorated::given(&#given));
+        let given = quote_spanned!(given.span()=> #dace::decorated::given(&#given).call);
+        return (TokenStream::new(), given);
     }
     let (call, span): (TokenStream, Span) = match (&attribute.runtime, &shape.call) {
         (Some(runtime), _) => (quote!(#dace::decorated::CallOn<#runtime>), runtime.span()),
@@ -71,27 +81,27 @@ fn finder(attribute: &Attribute, shape: &Shape, errors: &mut Vec<Error>) -> Toke
             let problem = "which runtime? say `runtime = dace::tokio::Tokio` or `dace::smol::Smol`, or take a \
                            `call: &dace::tokio::Call`";
             errors.push(Error::new(shape.signature.ident.span(), problem));
-            return TokenStream::new();
+            return (TokenStream::new(), TokenStream::new());
         }
     };
     let id = id_tokens(attribute.dependency_id.as_ref(), dace);
     let lines =
         attribute.settings.iter().map(|Given { name, text, .. }| format!("{name} = {text}"));
     let lines = lines.map(|line| line.replace('\n', " ")).collect::<Vec<_>>().join("\n");
-    let builder = Ident::new("__to", Span::mixed_site());
+    let builder = Ident::new("to", Span::mixed_site());
     // A type that is no call is told at its place.
     let site = at(span, quote!(#dace::decorated::Site<#call>));
     let builder_type = at(span, quote!(#dace::decorated::Builder<#call>));
     let error = &shape.output.1;
-    let found = at(span, quote!(__SITE.dependency::<#error, _>(__set)?));
+    let (site_of, set) = (at(span, quote!(__SITE.dependency)), at(span, quote!((__set)?.call)));
     let settings = settings(dace, &attribute.settings, &builder);
-    quote!({
+    let items = quote! {
         static __SITE: #site = #dace::decorated::Site::new(#id, #lines);
         fn __set(#builder: #builder_type) -> #builder_type {
             #settings
         }
-        #found
-    })
+    };
+    (items, quote!(#site_of::<#error, _>#set))
 }
 
 /// All of it at one place.
@@ -108,17 +118,22 @@ fn is_generic(of: &Type, shape: &Shape) -> bool {
     shape.scope.check(&runtime, of.to_token_stream()).is_some()
 }
 
-/// The setters, one after the other.
+/// The setters, one after the other: first the policy, on top of which the others set theirs.
 fn settings(dace: &Path, given: &[Given], builder: &Ident) -> TokenStream {
-    let (statsd, setters): (Vec<_>, Vec<_>) = given.iter().partition(|one| one.name == "statsd");
     let mut chain = builder.to_token_stream();
-    for Given { name, arguments, .. } in statsd {
-        let setter = Ident::new("statsd", name.span());
-        chain = quote!(#dace::StatsdExt::#setter(#chain, #(#arguments),*));
-    }
-    for Given { name, arguments, .. } in setters {
-        chain = quote!(#chain.#name(#(#arguments),*));
-    }
+    let mut set = |of: &dyn Fn(&Ident) -> bool| {
+        for Given { name, arguments, .. } in given.iter().filter(|one| of(&one.name)) {
+            chain = if name == "statsd" {
+                let setter = Ident::new("statsd", name.span());
+                quote!(#dace::StatsdExt::#setter(#chain, #(#arguments),*))
+            } else {
+                quote!(#chain.#name(#(#arguments),*))
+            };
+        }
+    };
+    set(&|name| name == "policy");
+    set(&|name| name == "statsd");
+    set(&|name| name != "policy" && name != "statsd");
     chain
 }
 
@@ -126,13 +141,12 @@ fn settings(dace: &Path, given: &[Given], builder: &Ident) -> TokenStream {
 fn around(
     attribute: &Attribute,
     shape: &Shape,
-    finder: TokenStream,
+    call_of: TokenStream,
     body: TokenStream,
 ) -> TokenStream {
     let dace = &attribute.dace;
     let hygienic = |name| Ident::new(name, Span::mixed_site());
-    let (dependency, attempt) = (hygienic("__dependency"), hygienic("__attempt"));
-    let this = hygienic("__this");
+    let (attempt, this) = (hygienic("__attempt"), hygienic("__this"));
     let mut lent = lent(dace, shape, |argument| &argument.pattern);
     let mut kept = self::lent(dace, shape, |argument| &argument.name);
     let mut body = body;
@@ -143,7 +157,7 @@ fn around(
         let span = receiver.span();
         kept.extend(quote_spanned!(span=> let #this = #dace::decorated::lend(&#word);));
         lent.extend(quote_spanned!(span=> let #exclusive #this = #dace::decorated::lend(&#from);));
-        body = with_self_renamed(body, &this);
+        body = receiver::renamed(body, &this);
     }
     let (parameter, call) = match &shape.call {
         None => (quote!(_), TokenStream::new()),
@@ -162,6 +176,7 @@ fn around(
             #body
         }
     });
+    let copies = kept.clone();
     if keeps {
         attempts = quote!({ #kept #attempts });
     }
@@ -170,17 +185,25 @@ fn around(
         let typed = quote!(.classify(#dace::decorated::classifier::<#value, #error, _>(#classify)));
         at(classify.span(), typed)
     });
-    let fallback = attribute.fallback.as_ref().map(|fallback| self::fallback(fallback, shape));
+    let mut before = TokenStream::new();
+    let fallback = attribute.fallback.as_ref().map(|path| {
+        if !matches!(attribute.classify, Some(Expr::Closure(_))) {
+            let fallback = fallback(path, shape, None);
+            return at(path.span(), quote!(.fallback(#fallback)));
+        }
+        // The classifier has the arguments as well, so this has copies.
+        let name = hygienic("__fallback");
+        let fallback = fallback(path, shape, Some(&this));
+        before = quote!(let #name = { #copies #fallback };);
+        at(path.span(), quote!(.fallback(#name)))
+    });
     // An error that does not say what it means is told at its type.
     let place = match (&attribute.classify, &attribute.fallback) {
         (None, _) => shape.output.1.span(),
         (Some(_), Some(last)) | (Some(last), None) => last.span(),
     };
     let awaited = at(place, quote!(.await));
-    quote! {
-        let #dependency = #finder;
-        #dependency.call(#attempts) #classify #fallback #awaited
-    }
+    quote!(#before #call_of(#attempts) #classify #fallback #awaited)
 }
 
 /// One `let` for each argument.
@@ -208,15 +231,18 @@ fn returns(dace: &Path, shape: &Shape) -> TokenStream {
     quote!(if false { return #dace::decorated::returns::<#value, #error>(); })
 }
 
-fn fallback(path: &Expr, shape: &Shape) -> TokenStream {
+/// What comes after the final error. `this` is `self`, if that was lent already.
+fn fallback(path: &Expr, shape: &Shape, this: Option<&Ident>) -> TokenStream {
     let error = Ident::new("__error", Span::mixed_site());
     let names = shape.arguments.iter().map(|argument| &argument.name);
     let receiver = shape.receiver.as_ref().filter(|_| is_of_self(path)).map(|receiver| {
-        let word = &receiver.self_token;
+        let lent = this.filter(|_| shape.owned_receiver().is_some());
+        let word =
+            lent.map_or_else(|| receiver.self_token.to_token_stream(), Ident::to_token_stream);
         quote!(#word,)
     });
     let call = quote_spanned!(path.span()=> #path(#receiver #error, #(#names),*));
-    at(path.span(), quote!(.fallback(move |#error| #call)))
+    quote!(move |#error| #call)
 }
 
 /// `Self::name`: a method, which gets `self` too.

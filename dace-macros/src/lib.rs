@@ -9,6 +9,8 @@ mod duration;
 mod expand;
 mod function;
 mod parameters;
+mod pattern;
+mod receiver;
 mod scope;
 mod signature;
 mod suggest;

@@ -39,6 +39,8 @@ const fn several(name: &'static str, kind: Kind) -> Setting {
 }
 
 pub(crate) const SETTINGS: &[Setting] = &[
+    // All settings that are data at once: the others are set on top of it.
+    one("policy", Value),
     one("timeout", Duration { zero: false }),
     one("no_timeout", Flag),
     one("attempt_timeout", Duration { zero: false }),

@@ -1,6 +1,8 @@
 //! The signature: which parameter is the call, what the others lend to every attempt, and what callers see.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use std::collections::HashSet;
+
+use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens as _, format_ident, quote};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
@@ -9,6 +11,7 @@ use syn::{
     ReceiverKind, ReturnType, Safety, Signature, Token, Type, parse_quote, parse_quote_spanned,
 };
 
+use crate::pattern;
 use crate::scope::Scope;
 
 /// The signature, taken apart.
@@ -75,11 +78,14 @@ impl Shape {
         }
         signature.inputs = kept;
         let output = output(&mut signature, dace, errors);
+        let mut names = HashSet::new();
+        for Argument { pattern, .. } in &arguments {
+            pattern::names(pattern, &mut |name| {
+                names.insert(name);
+            });
+        }
         let scope = Scope {
-            arguments: arguments
-                .iter()
-                .flat_map(|one| names(one.pattern.to_token_stream()))
-                .collect(),
+            arguments: names,
             generics: signature
                 .generics
                 .type_params()
@@ -185,19 +191,6 @@ fn argument(parameter: &mut PatType, position: usize, errors: &mut Vec<Error>) -
     Argument { name, pattern, of: (*parameter.ty).clone() }
 }
 
-/// The names that a pattern binds, and some more.
-fn names(pattern: TokenStream) -> Vec<String> {
-    let mut all = Vec::new();
-    for token in pattern {
-        match token {
-            TokenTree::Ident(ident) => all.push(ident.to_string()),
-            TokenTree::Group(group) => all.extend(names(group.stream())),
-            _ => {}
-        }
-    }
-    all
-}
-
 /// Gives callers `dace::Error`, and the body what it returned before.
 fn output(
     signature: &mut Signature,
@@ -210,6 +203,11 @@ fn output(
         return nothing(signature, dace);
     };
     if let Some((value, error)) = literal_result(returned) {
+        if has_impl(error) {
+            let problem = "an error is a type that has a name, not `impl Trait`: write it out";
+            errors.push(Error::new_spanned(&*error, problem));
+            return nothing(signature, dace);
+        }
         let types = (named(value), error.to_token_stream());
         *error = parse_quote_spanned!(error.span()=> #dace::Error<#error>);
         return types;
@@ -287,36 +285,4 @@ fn has_impl(of: &Type) -> bool {
 /// The type as it can be written in the body: one with `impl Trait` in it is inferred.
 fn named(of: &Type) -> TokenStream {
     if has_impl(of) { quote::quote_spanned!(of.span()=> _) } else { of.to_token_stream() }
-}
-
-/// `self` of the body, under another name: it cannot be bound anew.
-pub(crate) fn with_self_renamed(body: TokenStream, name: &Ident) -> TokenStream {
-    let mut after_item = false;
-    let rename = |token| match token {
-        // What stands in an item of its own has a `self` of its own.
-        TokenTree::Ident(word) if word == "impl" || word == "trait" => {
-            after_item = true;
-            TokenTree::Ident(word)
-        }
-        TokenTree::Punct(end) if end.as_char() == ';' => {
-            after_item = false;
-            TokenTree::Punct(end)
-        }
-        TokenTree::Ident(word) if word == "self" => TokenTree::Ident(Ident::new(
-            &name.to_string(),
-            word.span().resolved_at(Span::mixed_site()),
-        )),
-        TokenTree::Group(group) if after_item => {
-            after_item = group.delimiter() != proc_macro2::Delimiter::Brace;
-            TokenTree::Group(group)
-        }
-        TokenTree::Group(group) => {
-            let mut renamed =
-                proc_macro2::Group::new(group.delimiter(), with_self_renamed(group.stream(), name));
-            renamed.set_span(group.span());
-            TokenTree::Group(renamed)
-        }
-        other => other,
-    };
-    body.into_iter().map(rename).collect()
 }

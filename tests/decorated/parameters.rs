@@ -1,7 +1,7 @@
-//! Every parameter reaches the setter of its name, with its value.
+//! Every parameter reaches the setter of its name, with its value, on both adapters.
 //!
-//! What a setter does has tests of its own (`docs/settings.md`), and `adapters.rs` has every parameter with
-//! the types that it really has.
+//! What a setter does has tests of its own (`docs/settings.md`), and `adapters.rs` and `held.rs` have every
+//! parameter with the types that it really has.
 
 use std::time::Duration;
 
@@ -14,14 +14,21 @@ macro_rules! said {
             #[test]
             fn $test() {
                 #[dace::fault_tolerant(crate = crate::recorder, runtime = dace::tokio::Tokio, $($parameter)*)]
-                async fn decorated() -> Result<(), HttpError> {
+                async fn on_tokio() -> Result<(), HttpError> {
                     unreachable!("it is not called")
                 }
 
-                let error = smol::block_on(decorated()).unwrap_err();
-                let dace::Error::Config(said) = error else { panic!("{error}") };
+                #[dace::fault_tolerant(crate = crate::recorder, runtime = dace::smol::Smol, $($parameter)*)]
+                async fn on_smol() -> Result<(), HttpError> {
+                    unreachable!("it is not called")
+                }
+
                 let expected = format!("`said` its own path; {}; {}", $said, $text);
-                assert_eq!(said.to_string(), expected);
+                for result in [smol::block_on(on_tokio()), smol::block_on(on_smol())] {
+                    let error = result.unwrap_err();
+                    let dace::Error::Config(said) = error else { panic!("{error}") };
+                    assert_eq!(said.to_string(), expected);
+                }
             }
         )*
 
@@ -32,6 +39,7 @@ macro_rules! said {
 const SECOND: Duration = Duration::from_secs(1);
 
 said! {
+    policy: [queue = 1, statsd = 2, policy = "p"] => "policy(\"p\")statsd(2)queue(1)", "queue = 1, statsd = 2, policy = \"p\"";
     timeout: [timeout = "200ms"] => "timeout(200ms)", "timeout = 200ms";
     no_timeout: [no_timeout] => "no_timeout()", "no_timeout = ";
     attempt_timeout: [attempt_timeout = "1m"] => "attempt_timeout(60s)", "attempt_timeout = 60s";
@@ -126,7 +134,7 @@ fn setters() -> Vec<&'static str> {
     names
         .filter(|name| !ACTS.contains(name))
         .chain(in_table)
-        .chain(["no_timeout"])
+        .chain(["no_timeout", "policy"])
         .chain(OF_FEATURES.iter().copied())
         .collect()
 }

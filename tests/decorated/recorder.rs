@@ -58,7 +58,7 @@ pub(crate) mod decorated {
     }
 
     setters! {
-        timeout(a) no_timeout() attempt_timeout(a) retry_attempts(a) retry_on_timeout(a) idempotent(a)
+        policy(a) timeout(a) no_timeout() attempt_timeout(a) retry_attempts(a) retry_on_timeout(a) idempotent(a)
         max_open_per_netloc(a) queue(a) expected_in(a) hang_after(a) connect_timeout(a)
         http_pool_size(a) stall_timeout(a) body_limit(a) circuit_reset_timeout(a) breaker(a) backoff(a)
         budget(a) hint_max(a) max_netlocs(a) targets(a) load_balancer(a) observer(a) try_observer(a)

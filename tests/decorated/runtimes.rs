@@ -47,6 +47,46 @@ fn a_request_that_must_not_happen_twice_works_from_a_second_runtime() {
     assert_eq!(server.arrivals().len(), 2);
 }
 
+#[cfg(feature = "http2")]
+#[test]
+fn a_second_runtime_makes_an_http2_connection_of_its_own() {
+    let _alone = alone();
+    #[dace::fault_tolerant(protocol = dace::http::Protocol::Http2)]
+    async fn get(call: &dace::tokio::Call, url: &str) -> Result<String, HttpError> {
+        call.http().get(url).send().await?.text().await
+    }
+
+    let server = Server::start([
+        dace_wire::streams(&["first", "first"]),
+        dace_wire::streams(&["second", "second"]),
+    ]);
+    for expected in ["first", "second"] {
+        on_tokio(async {
+            for _ in 0..2 {
+                assert_eq!(get(&server.url("/")).await.unwrap(), expected);
+            }
+        });
+    }
+    assert_eq!(server.connections(), 2);
+    assert_eq!(server.arrivals().len(), 4, "nothing was sent twice");
+}
+
+#[cfg(feature = "http2")]
+#[test]
+fn an_http2_request_that_must_not_happen_twice_works_from_a_second_runtime() {
+    let _alone = alone();
+    #[dace::fault_tolerant(retry_attempts = 0, protocol = dace::http::Protocol::Http2)]
+    async fn post(call: &dace::tokio::Call, url: &str) -> Result<String, HttpError> {
+        call.http().post(url).body("x").send().await?.text().await
+    }
+
+    let server = Server::start([dace_wire::streams(&["first"]), dace_wire::streams(&["second"])]);
+    for expected in ["first", "second"] {
+        assert_eq!(on_tokio(post(&server.url("/"))).unwrap(), expected);
+    }
+    assert_eq!(server.arrivals().len(), 2);
+}
+
 #[test]
 fn a_connection_of_a_runtime_that_stands_still_is_left_to_it() {
     let _alone = alone();

@@ -300,6 +300,51 @@ async fn classified_by_argument(retried: bool) -> Result<(), Foreign> {
 }
 
 #[test]
+fn a_classifier_and_a_fallback_both_have_the_arguments() {
+    async fn last(error: Error, name: String) -> Result<String, Error> {
+        if name.is_empty() { Err(error) } else { Ok(name) }
+    }
+
+    #[dace::fault_tolerant(
+        runtime = Smol,
+        fallback = last,
+        classify = |result| if name.is_empty() && result.is_err() { Class::CallerFault } else { Class::Transient },
+        backoff = at_once(),
+    )]
+    async fn both(name: String) -> io::Result<String> {
+        Err(io::Error::other(name))
+    }
+
+    struct Own(String);
+
+    impl Own {
+        #[dace::fault_tolerant(
+            runtime = Smol,
+            fallback = Self::last,
+            classify = move |_| if self.0.is_empty() { Class::CallerFault } else { Class::Transient },
+            backoff = at_once(),
+        )]
+        async fn both(self: Arc<Self>, text: String) -> io::Result<String> {
+            Err(io::Error::other(text))
+        }
+
+        async fn last(self: Arc<Self>, error: Error, text: String) -> Result<String, Error> {
+            if self.0.is_empty() { Err(error) } else { Ok(format!("{} {text}", self.0)) }
+        }
+    }
+
+    smol::block_on(async {
+        assert_eq!(both(String::from("ada")).await.unwrap(), "ada");
+        let error = both(String::new()).await.unwrap_err();
+        assert!(matches!(error, dace::Error::Operation { .. }), "{error:?}");
+        let own = |name: &str| Arc::new(Own(String::from(name)));
+        assert_eq!(own("ada").both(String::from("x")).await.unwrap(), "ada x");
+        let error = own("").both(String::new()).await.unwrap_err();
+        assert!(matches!(error, dace::Error::Operation { .. }), "{error:?}");
+    });
+}
+
+#[test]
 fn a_classifier_says_what_a_result_means() {
     smol::block_on(async {
         assert!(matches!(classified("wrong").await, Err(dace::Error::Operation { .. })));

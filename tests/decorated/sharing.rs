@@ -216,3 +216,138 @@ fn a_thousand_resets_leave_one_dependency_alive() {
     let alive = dace::smol::Dependency::all();
     assert_eq!(alive.iter().filter(|one| one.id() == "reset_often").count(), 1);
 }
+
+#[test]
+fn a_function_that_is_not_called_again_keeps_nothing_that_was_forgotten() {
+    #[dace::fault_tolerant(dependency_id = "kept by two", runtime = Smol)]
+    async fn called() -> io::Result<()> {
+        Ok(())
+    }
+
+    #[dace::fault_tolerant(dependency_id = "kept by two", runtime = Smol)]
+    async fn silent() -> io::Result<()> {
+        Ok(())
+    }
+
+    let _alone = alone();
+    let alive = || {
+        let all = dace::smol::Dependency::all();
+        all.iter().filter(|one| one.id() == "kept_by_two").count()
+    };
+    smol::block_on(called()).unwrap();
+    smol::block_on(silent()).unwrap();
+    dace::reset();
+    assert_eq!(alive(), 0);
+    smol::block_on(called()).unwrap();
+    assert_eq!(alive(), 1);
+}
+
+struct Given<T>(T);
+
+trait Tr {
+    async fn told() -> Result<u8, dace::Error<io::Error>>;
+}
+
+mod apart {
+    use super::{Given, Smol, Tr, io};
+
+    impl Given<u8> {
+        #[dace::fault_tolerant(runtime = Smol)]
+        pub(super) async fn width(&self) -> io::Result<u8> {
+            Ok(self.0)
+        }
+    }
+
+    impl Given<u16> {
+        #[dace::fault_tolerant(runtime = Smol)]
+        pub(super) async fn width(&self) -> io::Result<u16> {
+            Ok(self.0)
+        }
+    }
+
+    pub(super) mod further {
+        use super::{Given, Smol, Tr, io};
+
+        impl Tr for Given<u8> {
+            #[dace::fault_tolerant(runtime = Smol)]
+            async fn told() -> io::Result<u8> {
+                Ok(1)
+            }
+        }
+
+        impl Tr for Given<u16> {
+            #[dace::fault_tolerant(runtime = Smol)]
+            async fn told() -> io::Result<u8> {
+                Ok(2)
+            }
+        }
+    }
+}
+
+#[test]
+fn methods_of_a_block_away_from_its_type_have_a_dependency_each() {
+    let _alone = alone();
+    dace::reset();
+    smol::block_on(async {
+        Given(1_u8).width().await.unwrap();
+        Given(1_u16).width().await.unwrap();
+        <Given<u8> as Tr>::told().await.unwrap();
+        <Given<u16> as Tr>::told().await.unwrap();
+    });
+    for path in
+        ["Given<u8>::width", "Given<u16>::width", "Given<u8>::Tr::told", "Given<u16>::Tr::told"]
+    {
+        let own = dependency(&format!("decorated::sharing::{path}")).expect(path);
+        assert_eq!(own.snapshot().totals.succeeded, 1, "{path}");
+    }
+}
+
+#[test]
+fn two_functions_of_one_path_are_asked_for_ids() {
+    let first = {
+        #[dace::fault_tolerant(runtime = Smol)]
+        async fn twin() -> io::Result<()> {
+            Ok(())
+        }
+        smol::block_on(twin())
+    };
+    let second = || {
+        #[dace::fault_tolerant(runtime = Smol)]
+        async fn twin() -> io::Result<()> {
+            Ok(())
+        }
+        smol::block_on(twin())
+    };
+    let _alone = alone();
+    first.unwrap();
+    for _ in 0..2 {
+        let error = config(second());
+        assert_eq!(error.setting(), "dependency_id");
+        let text = error.to_string();
+        assert!(text.contains("sharing.rs:") && text.contains("give a `dependency_id`"), "{text}");
+    }
+}
+
+#[test]
+fn a_setting_that_is_given_twice_is_not_the_same_as_once() {
+    struct Quiet;
+
+    impl dace::Observer for Quiet {
+        fn on_event(&self, _: &str, _: &dace::Event) {}
+    }
+
+    #[dace::fault_tolerant(dependency_id = "watched", runtime = Smol, observer = Quiet, observer = Quiet)]
+    async fn twice() -> io::Result<()> {
+        Ok(())
+    }
+
+    #[dace::fault_tolerant(dependency_id = "watched", runtime = Smol, observer = Quiet)]
+    async fn once() -> io::Result<()> {
+        Ok(())
+    }
+
+    let _alone = alone();
+    dace::reset();
+    smol::block_on(twice()).unwrap();
+    assert_eq!(config(smol::block_on(once())).setting(), "observer");
+}

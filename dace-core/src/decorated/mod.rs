@@ -60,6 +60,6 @@ where
 }
 
 /// The name of the function that a setting function stands in.
-fn name_of<F>(_: &F) -> Arc<str> {
+fn name_of<F>() -> Arc<str> {
     name::of_function(core::any::type_name::<F>()).into()
 }

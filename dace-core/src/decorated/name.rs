@@ -2,67 +2,63 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
-/// `a::f::{{closure}}::__set` is in `a::f`; `<a::T<u8> as a::Tr>::f::…` is in `a::T::Tr::f`.
+/// `a::f::{{closure}}::__set` is in `a::f`; `<a::T<u8> as b::Tr>::f::…` is in `a::T<u8>::Tr::f`, and so is
+/// `c::<impl b::Tr for a::T<u8>>::f::…`, whose block stands somewhere else.
 ///
-/// For a free function it is the module path and the name; what lies between (a type, a function around
-/// it) keeps functions of the same name apart.
+/// For a free function it is the module path and the name; what lies between (a type with its arguments, a
+/// function around it) keeps functions of the same name apart.
 pub(super) fn of_function(inner: &str) -> String {
-    let path = match inner.rfind("::") {
-        Some(end) => &inner[..end],
-        None => inner,
-    };
-    let path = without_generics(&with_type_first(path));
-    let parts = path.split("::").filter(|part| !part.is_empty() && !part.contains('{'));
-    parts.collect::<alloc::vec::Vec<_>>().join("::")
-}
-
-/// `<T as Tr>::f` reads `T::Tr::f`, with the last part of the trait's path.
-fn with_type_first(path: &str) -> String {
-    let Some(rest) = path.strip_prefix('<') else {
-        return path.to_string();
-    };
-    let Some(end) = closing(rest) else {
-        return path.to_string();
-    };
-    let (inside, after) = (&rest[..end], &rest[end + 1..]);
-    match inside.rsplit_once(" as ") {
-        Some((name, of)) => {
-            let of = without_generics(of);
-            let last = of.rsplit("::").next().unwrap_or_default();
-            format!("{name}::{last}{after}")
+    let mut path = split(inner, "::");
+    path.pop();
+    let mut parts = Vec::new();
+    for part in path {
+        if let Some(block) = block(part) {
+            // The path of the type is whole by itself.
+            parts = alloc::vec![block];
+        } else if !part.starts_with('{') {
+            parts.push(part.to_string());
         }
-        None => format!("{inside}{after}"),
     }
+    parts.join("::")
 }
 
-fn closing(text: &str) -> Option<usize> {
-    let mut depth = 1;
+/// `<T as Tr>`, `<impl Tr for T>` and `<impl T>`: the type, and the last part of the trait's path.
+fn block(part: &str) -> Option<String> {
+    let inside = part.strip_prefix('<')?.strip_suffix('>')?;
+    let (of, name) = match (inside.strip_prefix("impl "), &split(inside, " as ")[..]) {
+        (Some(rest), _) => match split(rest, " for ")[..] {
+            [of, name] => (Some(of), name),
+            _ => (None, rest),
+        },
+        (None, &[name, of]) => (Some(of), name),
+        (None, _) => return None,
+    };
+    let Some(of) = of else {
+        return Some(name.to_string());
+    };
+    let last = split(of, "::").pop().unwrap_or_default();
+    Some(format!("{name}::{last}"))
+}
+
+/// The parts between separators that stand in no `<…>`.
+fn split<'a>(text: &'a str, separator: &str) -> Vec<&'a str> {
+    let (mut parts, mut depth, mut begin) = (Vec::new(), 0_usize, 0);
     for (at, char) in text.char_indices() {
         match char {
             '<' => depth += 1,
-            '>' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return Some(at);
-        }
-    }
-    None
-}
-
-fn without_generics(path: &str) -> String {
-    let mut depth = 0_usize;
-    let mut kept = String::new();
-    for char in path.chars() {
-        match char {
-            '<' => depth += 1,
-            '>' => depth = depth.saturating_sub(1),
-            char if depth == 0 => kept.push(char),
+            // The arrow of a function's type is none.
+            '>' if !text[..at].ends_with('-') => depth = depth.saturating_sub(1),
+            _ if depth == 0 && at >= begin && text[at..].starts_with(separator) => {
+                parts.push(&text[begin..at]);
+                begin = at + separator.len();
+            }
             _ => {}
         }
     }
-    kept
+    parts.push(&text[begin..]);
+    parts
 }
 
 #[cfg(test)]
@@ -70,15 +66,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_functions_name_is_its_path_with_the_type_and_without_what_is_generic() {
+    fn a_functions_name_is_its_path_with_the_type_and_its_arguments() {
         for (inner, name) in [
             ("a::b::f::__set", "a::b::f"),
             ("a::f::{{closure}}::__set", "a::f"),
             ("a::outer::{{closure}}::f::{{closure}}::__set", "a::outer::f"),
             ("a::Users::name::{{closure}}::__set", "a::Users::name"),
-            ("a::Users<T>::name::__set", "a::Users::name"),
-            ("<a::Users<u8> as b::Names<T>>::name::__set", "a::Users::Names::name"),
-            ("a::<impl a::b::Users>::name::__set", "a::name"),
+            ("a::Users<u8>::name::__set", "a::Users<u8>::name"),
+            ("<a::Users<u8> as b::Names<T>>::name::__set", "a::Users<u8>::Names<T>::name"),
+            ("a::<impl a::b::Users>::name::__set", "a::b::Users::name"),
+            ("a::<impl a::b::Users<a::T>>::name::__set", "a::b::Users<a::T>::name"),
+            ("a::<impl b::Tr for c::G<u8>>::f::{{closure}}::__set", "c::G<u8>::Tr::f"),
+            ("a::<impl b::Tr for c::G<u16>>::f::{{closure}}::__set", "c::G<u16>::Tr::f"),
+            ("a::<impl b::Tr for fn(u8) -> c::T>::f::__set", "fn(u8) -> c::T::Tr::f"),
+            ("a::f::<impl a::f::T>::g::__set", "a::f::T::g"),
         ] {
             assert_eq!(of_function(inner), name);
         }

@@ -1,9 +1,11 @@
 //! One decorated function: where it finds its dependency.
 
-use alloc::sync::Arc;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use core::panic::Location;
 
-use super::table::{self, Claim};
+use alloc::sync::{Arc, Weak};
+use std::sync::{Mutex, PoisonError};
+
+use super::table::{self, Cell, Claim};
 use super::{Builder, DependencyOf, Handle, name_of};
 use crate::http::Connect;
 use crate::{ConfigError, Error};
@@ -14,16 +16,24 @@ use crate::{ConfigError, Error};
 pub struct Site<C: Handle> {
     id: Option<&'static str>,
     settings: &'static str,
-    found: Mutex<Option<(u64, Found<C>)>>,
+    place: &'static Location<'static>,
+    found: Mutex<Option<Found<C>>>,
 }
 
-type Found<C> = Arc<OnceLock<Result<DependencyOf<C>, ConfigError>>>;
+type CellOf<C> = Cell<<C as Handle>::Runtime, <C as Handle>::Backend>;
+
+/// What was found, in which generation. The table alone owns it, so that what is forgotten there is gone.
+struct Found<C: Handle> {
+    generation: u64,
+    cell: Result<Weak<CellOf<C>>, ConfigError>,
+}
 
 impl<C: Handle> Site<C> {
     /// Of a function whose dependency has this id, or the function's own path; the settings are here as
     /// text, line by line, so that they can be compared.
+    #[track_caller]
     pub const fn new(id: Option<&'static str>, settings: &'static str) -> Self {
-        Self { id, settings, found: Mutex::new(None) }
+        Self { id, settings, place: Location::caller(), found: Mutex::new(None) }
     }
 
     /// The function's dependency. `set` sets what the attribute says; it is called once, if nobody has
@@ -37,34 +47,44 @@ impl<C: Handle> Site<C> {
         C::Runtime: Default,
         C::Backend: Connect,
     {
-        // Not under the lock: settings are the user's code.
-        self.cell().get_or_init(|| self.find(set)).clone().map_err(Error::Config)
+        let cell = self.cell::<F>().map_err(Error::Config)?;
+        // Not under a lock: settings are the user's code.
+        let built = cell.get_or_init(|| {
+            let name = self.id.map_or_else(name_of::<F>, Arc::from);
+            set(DependencyOf::<C>::builder(&*name)).build()
+        });
+        built.clone().map_err(Error::Config)
     }
 
-    fn cell(&self) -> Found<C> {
-        let now = table::generation();
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, cell)) = found.as_ref().filter(|(generation, _)| *generation == now) {
-            return cell.clone();
+    fn cell<F>(&self) -> Result<Arc<CellOf<C>>, ConfigError> {
+        let generation = table::generation();
+        let found = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = found().as_ref().filter(|found| found.generation == generation) {
+            match &found.cell {
+                Ok(cell) => {
+                    if let Some(cell) = cell.upgrade() {
+                        return Ok(cell);
+                    }
+                }
+                Err(conflict) => return Err(conflict.clone()),
+            }
         }
-        let fresh = Found::<C>::default();
-        let stale = found.replace((now, fresh.clone()));
-        drop(found);
-        drop(stale);
-        fresh
+        let claimed = table::claim(self.claim::<F>());
+        let cell = claimed.as_ref().map(Arc::downgrade).map_err(ConfigError::clone);
+        *found() = Some(Found { generation, cell });
+        claimed
     }
 
-    fn find<F>(&self, set: F) -> Result<DependencyOf<C>, ConfigError>
-    where
-        F: FnOnce(Builder<C>) -> Builder<C>,
-        C::Runtime: Default,
-        C::Backend: Connect,
-    {
-        let function = name_of(&set);
-        let name = self.id.map_or_else(|| function.clone(), Arc::from);
-        let claim = Claim { name: name.clone(), function, settings: self.settings };
-        let shared = table::claim::<C::Runtime, C::Backend>(claim)?;
-        shared.get_or_init(|| set(DependencyOf::<C>::builder(&*name)).build()).clone()
+    fn claim<F>(&self) -> Claim {
+        let function = name_of::<F>();
+        Claim {
+            name: self.id.map_or_else(|| function.clone(), Arc::from),
+            function,
+            settings: self.settings,
+            // Functions that one macro wrote have one place, and an address each.
+            unnamed: self.id.is_none().then_some(core::ptr::from_ref(self).addr()),
+            place: self.place,
+        }
     }
 }
 

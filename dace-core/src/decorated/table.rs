@@ -4,6 +4,7 @@
 //! cannot be generic, so handles are kept without their type, and asked for by it.
 
 use core::any::{Any, TypeId};
+use core::panic::Location;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use alloc::collections::BTreeMap;
@@ -39,11 +40,20 @@ pub(super) struct Claim {
     pub(super) function: Arc<str>,
     /// Settings as text, `name = value`, one a line.
     pub(super) settings: &'static str,
+    /// Which function it is, if its path is the id.
+    pub(super) unnamed: Option<usize>,
+    /// Where it stands.
+    pub(super) place: &'static Location<'static>,
 }
 
 impl Claim {
     fn settings(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.settings.lines().map(|line| line.split_once(" = ").unwrap_or((line, "")))
+    }
+
+    /// What one setting was given, one after the other.
+    fn values(&self, setting: &str) -> impl Iterator<Item = &'static str> {
+        self.settings().filter(move |(name, _)| *name == setting).map(|(_, value)| value)
     }
 }
 
@@ -73,10 +83,18 @@ fn agree(id: &str, first: &Claim, second: &Claim) -> Result<(), ConfigError> {
         );
         return Err(ConfigError::new("dependency_id", problem));
     }
-    let differs = |here: &Claim, there: &Claim| {
-        here.settings().find(|setting| there.settings().all(|other| other != *setting))
-    };
-    let Some((setting, _)) = differs(second, first).or_else(|| differs(first, second)) else {
+    if let (Some(here), Some(there)) = (first.unnamed, second.unnamed) {
+        if here != there {
+            let problem = format!(
+                "would be `{id}` for two functions, at {} and at {}; give a `dependency_id` to one of them",
+                first.place, second.place,
+            );
+            return Err(ConfigError::new("dependency_id", problem));
+        }
+    }
+    let mut settings = second.settings().chain(first.settings()).map(|(setting, _)| setting);
+    let differs = |setting: &&str| second.values(setting).ne(first.values(setting));
+    let Some(setting) = settings.find(differs) else {
         return Ok(());
     };
     if !PLAIN.contains(&setting) {
@@ -123,8 +141,8 @@ const PLAIN: [&str; 24] = [
 ];
 
 fn told(claim: &Claim, setting: &str) -> alloc::string::String {
-    let values = claim.settings().filter(|(name, _)| *name == setting);
-    let values: alloc::vec::Vec<_> = values.map(|(_, value)| format!("`{value}`")).collect();
+    let values: alloc::vec::Vec<_> =
+        claim.values(setting).map(|value| format!("`{value}`")).collect();
     if values.is_empty() {
         return "is not set".into();
     }

@@ -22,7 +22,7 @@ mod table;
 
 pub use address::{Hanging, Refusing};
 pub use arrival::Arrival;
-pub use certificates::{Authority, Handshake, ServerTls};
+pub use certificates::{Authority, Handshake, ServerTls, trusting_nobody};
 pub use client::{Answer, Failure, get, post, race, read, run, upload};
 pub use expected::Expected;
 pub use gate::{Gate, PATIENCE};
