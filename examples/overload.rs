@@ -224,8 +224,8 @@ pub(crate) fn overload(
 ) -> (Option<u64>, f64) {
     let load = Load::new(seed, funding, utilisation);
     let seconds = load.run(30 + watched, |server, second| match second {
-        20 => drop(server.latency(Duration::from_millis(20))),
-        30 => drop(server.latency(Duration::from_millis(10))),
+        20 => _ = server.latency(Duration::from_millis(20)),
+        30 => _ = server.latency(Duration::from_millis(10)),
         _ => {}
     });
     let after = &seconds[30..];

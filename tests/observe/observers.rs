@@ -188,9 +188,10 @@ fn every_event_can_be_seen() {
             let builder = builder.targets(two).hedge(dace::Hedge::new().max_extra(1.0));
             builder.observer(seen.clone())
         });
-        for slow in [false, true] {
-            two.iter()
-                .for_each(|server| drop(sim.server(server).latency(ms(if slow { 90 } else { 5 }))));
+        for latency in [5, 90] {
+            for server in two {
+                sim.server(server).latency(ms(latency));
+            }
             for _ in 0..60 {
                 hedged.call(|call| get(call, "/")).await.unwrap();
             }
