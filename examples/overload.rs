@@ -72,6 +72,13 @@ impl Bucket {
         self.at = now;
         self.tokens = (self.tokens + 10.0 * since + deposit).min(most);
     }
+
+    fn take(&mut self, now: Duration, most: f64) -> bool {
+        self.refill(now, 0.0, most);
+        let there = self.tokens >= 1.0;
+        self.tokens -= f64::from(u8::from(there));
+        there
+    }
 }
 
 /// Calls and what came of them, by the second in which they began.
@@ -134,13 +141,9 @@ impl Load {
             if self.attempt().await {
                 return true;
             }
-            let mut bucket = self.bucket.borrow_mut();
-            bucket.refill(self.sim.elapsed(), 0.0, most);
-            if retry == 3 || bucket.tokens < 1.0 {
+            if retry == 3 || !self.bucket.borrow_mut().take(self.sim.elapsed(), most) {
                 return false;
             }
-            bucket.tokens -= 1.0;
-            drop(bucket);
             let wait = self.rng.borrow_mut().u64(0..=25_000 << retry);
             self.sim.sleep(Duration::from_micros(wait)).await;
         }

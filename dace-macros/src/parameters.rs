@@ -59,6 +59,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     one("breaker", Value),
     one("backoff", Value),
     one("budget", Value),
+    one("hedge", Value),
     one("rate_limit", Value),
     one("adaptive_limit", Value),
     one("throttle", Value),

@@ -367,8 +367,7 @@ mod tests {
     fn clients_that_sample_leave_out_different_ones() {
         let drawn = || {
             let sender = Sender::start(nowhere(), SETTINGS).unwrap();
-            let drawn = sender.0.0.queue().rng.u64(..);
-            drawn
+            sender.0.0.queue().rng.u64(..)
         };
         assert_ne!(drawn(), drawn());
     }

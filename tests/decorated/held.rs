@@ -4,9 +4,13 @@
 //! refuses: a parameter that is ignored, on one adapter, is one that is not refused.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use dace::{Backoff, Breaker, Budget, ConfigError, HttpError, Observer, Policy};
+use dace::{
+    AdaptiveLimit, Backoff, Breaker, Budget, ConfigError, DeadlineHeader, Hedge, Hints, HttpError,
+    Observer, Policy, RateLimit, SharedLimit, Throttle,
+};
 use smol::block_on;
 
 use crate::support::{alone, on_tokio};
@@ -23,6 +27,12 @@ struct Nobody;
 
 impl Observer for Nobody {
     fn on_event(&self, _: &str, _: &dace::Event) {}
+}
+
+/// Always the same limit.
+fn one() -> SharedLimit {
+    static ONE: LazyLock<SharedLimit> = LazyLock::new(|| SharedLimit::new().max_open(1));
+    ONE.clone()
 }
 
 fn nobody() -> Result<Nobody, ConfigError> {
@@ -86,6 +96,10 @@ held! {
     budget: [budget = Budget::new().unlimited()] => Policy::new().budget(Budget::new().unlimited());
     hint_max: [hint_max = "3s"] => Policy::new().hint_max(secs(3));
     max_netlocs: [max_netlocs = 7] => Policy::new().max_netlocs(7);
+    hedge: [hedge = Hedge::new()] => Policy::new().hedge(Hedge::new());
+    rate_limit: [rate_limit = RateLimit::new(7, secs(1))] => Policy::new().rate_limit(RateLimit::new(7, secs(1)));
+    adaptive_limit: [adaptive_limit = AdaptiveLimit::new()] => Policy::new().adaptive_limit(AdaptiveLimit::new());
+    throttle: [throttle = Throttle::new()] => Policy::new().throttle(Throttle::new());
     https_only: [https_only = true] => Policy::new().https_only(true);
     max_redirects: [max_redirects = 7] => Policy::new().max_redirects(7);
 }
@@ -131,6 +145,10 @@ refused! {
     default_sensitive_header: [default_sensitive_header = ("host", "a")] => "default_header";
     use_proxy: [use_proxy = true, proxy = "http://127.0.0.1:1"] => "proxy";
     proxy: [proxy = "no proxy"] => "proxy";
+    shared_limit: [shared_limit = &one(), shared_limit = &one()] => "shared_limit";
+    hints: [hints = Hints::new().no_retry("a b", "false")] => "hints.no_retry";
+    deadline_header: [deadline_header = DeadlineHeader::millis("a b")] => "deadline_header";
+    attempt_header: [attempt_header = "a b"] => "attempt_header";
     http_idle_timeout: [http_idle_timeout = ZERO] => "http_idle_timeout";
     http_max_age: [http_max_age = ZERO] => "http_max_age";
     resolve: [resolve = ("a.invalid", NOWHERE)] => "resolve";

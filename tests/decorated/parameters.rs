@@ -58,6 +58,7 @@ said! {
     breaker: [breaker = "b"] => "breaker(\"b\")", "breaker = \"b\"";
     backoff: [backoff = "b"] => "backoff(\"b\")", "backoff = \"b\"";
     budget: [budget = "b"] => "budget(\"b\")", "budget = \"b\"";
+    hedge: [hedge = "h"] => "hedge(\"h\")", "hedge = \"h\"";
     rate_limit: [rate_limit = "r"] => "rate_limit(\"r\")", "rate_limit = \"r\"";
     adaptive_limit: [adaptive_limit = "a"] => "adaptive_limit(\"a\")", "adaptive_limit = \"a\"";
     throttle: [throttle = "t"] => "throttle(\"t\")", "throttle = \"t\"";
@@ -116,7 +117,6 @@ fn setters() -> Vec<&'static str> {
     let sources = [
         include_str!("../../dace-core/src/driver/builder.rs"),
         include_str!("../../dace-core/src/driver/builder/http.rs"),
-        include_str!("../../dace-core/src/driver/builder/limits.rs"),
     ];
     let table = include_str!("../../dace-core/src/policy/settings.rs");
     let table = table.split_once("\nsettings! {\n").and_then(|(_, rest)| rest.split_once("\n}\n"));

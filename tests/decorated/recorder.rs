@@ -65,7 +65,7 @@ pub(crate) mod decorated {
         https_only(a) max_redirects(a) user_agent(a) default_header(a, b)
         default_sensitive_header(a, b) use_proxy(a) proxy(a) root_certificate(a) identity(a)
         verification(a) protocol(a) http_idle_timeout(a) http_max_age(a) tls(a) resolve(a, b)
-        head_limit(a) hints(a) deadline_header(a) attempt_header(a) rate_limit(a) adaptive_limit(a) throttle(a) shared_limit(a)
+        head_limit(a) hints(a) deadline_header(a) attempt_header(a) rate_limit(a) adaptive_limit(a) throttle(a) shared_limit(a) hedge(a)
     }
 }
 

@@ -75,6 +75,9 @@ fn attempts_of(policy: Policy, calls: u32, fails: impl Fn(u32, &mut fastrand::Rn
     attempts.get()
 }
 
+/// Whether an attempt of this number fails.
+type Fails = dyn Fn(u32, &mut fastrand::Rng) -> bool;
+
 #[test]
 fn whatever_fails_no_more_attempts_are_made_than_the_bounds_say() {
     let budgets = [
@@ -88,7 +91,7 @@ fn whatever_fails_no_more_attempts_are_made_than_the_bounds_say() {
         let policy = Policy::new().budget(budget.clone()).retry_attempts(5);
         let bounds = policy.bounds();
         let most = 2_000.0 * bounds.amplification + f64::from(bounds.burst);
-        let kinds: [&dyn Fn(u32, &mut fastrand::Rng) -> bool; 4] =
+        let kinds: [&Fails; 4] =
             [&|_, _| true, &|attempt, _| attempt == 1, &|attempt, _| attempt < 6, &|_, rng| {
                 rng.bool()
             }];

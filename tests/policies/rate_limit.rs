@@ -284,7 +284,7 @@ fn a_caller_that_goes_away_leaves_its_place_to_the_next() {
         get_root(&a).await.unwrap();
         {
             let mut gone = pin!(get_root(&a));
-            poll_fn(|cx| Poll::Ready(assert!(gone.as_mut().poll(cx).is_pending()))).await;
+            assert!(poll_fn(|cx| Poll::Ready(gone.as_mut().poll(cx).is_pending())).await);
         }
         get_root(&a).await.unwrap();
         assert_eq!(sim.elapsed(), ms(100));
