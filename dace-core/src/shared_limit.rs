@@ -64,7 +64,12 @@ struct Clock {
     attached: Instant,
     /// The limit's time then.
     origin: Instant,
+    /// The latest that it said.
+    last: Instant,
 }
+
+/// How late the reading of a clock may come.
+const DISORDER: Duration = Duration::from_secs(1);
 
 /// The state, behind the lock of some runtime.
 trait Guarded: Send + Sync {
@@ -153,14 +158,17 @@ impl SharedLimit {
 impl State {
     /// What the clock of one dependency says, in the limit's own time.
     fn read(&mut self, id: u64, now: Instant) -> Instant {
-        if let Some(clock) = self.clocks.get_mut(&id) {
-            let passed = now.since(clock.attached);
-            let said = clock.origin.after(passed);
-            if said < self.now {
-                clock.origin = clock.origin.after(self.now.since(said));
-            }
-            self.now = self.now.max(said);
+        let Some(clock) = self.clocks.get_mut(&id) else {
+            return self.now;
+        };
+        let said = |clock: &Clock| clock.origin.after(now.since(clock.attached));
+        // Threads come here in another order than they read their clock in, and dependencies take turns:
+        // that is no reason to set a clock. One that went back, or another one that ran ahead, is.
+        if now.after(DISORDER) < clock.last || said(clock).after(DISORDER) < self.now {
+            *clock = Clock { attached: now, origin: self.now, last: now };
         }
+        clock.last = clock.last.max(now);
+        self.now = self.now.max(said(clock));
         self.now
     }
 }
@@ -220,7 +228,7 @@ impl Shares {
         let attach = |limit: SharedLimit| {
             let clock = limit.with(|state| {
                 state.attached += 1;
-                let clock = Clock { attached: now, origin: state.now };
+                let clock = Clock { attached: now, origin: state.now, last: now };
                 state.clocks.insert(state.attached, clock);
                 state.attached
             });

@@ -244,11 +244,66 @@ fn a_failed_write_of_one_is_not_repeated_because_the_other_may_be() {
             call.http().get("/").send().await?.bytes().await?;
             call.http().post("/").body("x").send().await?.error_for_status().map(drop)
         };
-        a.call(write).await.unwrap_err();
+        let before = sim.elapsed();
+        let error = a.call(write).await.unwrap_err();
+        // The other one could have sent nothing more: nobody waits for it, and its error is not the call's.
+        assert_eq!(sim.elapsed() - before, ms(25));
+        assert_eq!(error.why(), Some(dace::Why::NotReplaySafe), "{error}");
+        let source = error.into_source().unwrap();
+        assert!(source.to_string().contains("503"), "{source}");
     });
     let posts = SERVERS.iter().flat_map(|server| sim.server(server).arrivals());
     assert_eq!(posts.filter(|arrival| arrival.method == Method::POST).count(), 1);
     assert_eq!(a.snapshot().totals.hedges, 1);
+}
+
+#[test]
+fn a_write_that_reached_nobody_is_retried_though_the_call_was_hedged() {
+    let sim = Sim::new(1);
+    let attempts = Arc::new(AtomicU64::new(0));
+    for server in SERVERS {
+        sim.server(server).handler(|request| match request.method {
+            Method::POST => Answer::ok("ok").latency(ms(5)),
+            _ => Answer::ok("ok").latency(ms(20)),
+        });
+    }
+    let a = dependency(&sim, hedged());
+    sim.run(async {
+        for _ in 0..100 {
+            let quick = |_: Call| async {
+                sim.sleep(ms(2)).await;
+                Ok::<_, HttpError>(())
+            };
+            a.call(quick).await.unwrap();
+        }
+        let write = |call: Call| {
+            let number = attempts.fetch_add(1, Ordering::SeqCst);
+            async move {
+                call.http().get("/").send().await?.bytes().await?;
+                // At the first attempt nobody is there.
+                let to = if number == 0 { "http://nobody:80/" } else { "/" };
+                call.http().post(to).body("x").send().await?.error_for_status().map(drop)
+            }
+        };
+        a.call(write).await.unwrap();
+    });
+    let posts = SERVERS.iter().flat_map(|server| sim.server(server).arrivals());
+    assert_eq!(posts.filter(|arrival| arrival.method == Method::POST).count(), 1);
+    assert_eq!((attempts.load(Ordering::SeqCst), a.snapshot().totals.hedges), (3, 1));
+}
+
+#[test]
+fn nobody_who_waits_is_overtaken_by_a_hedge() {
+    let sim = Sim::new(1);
+    let servers = Servers::new(&sim, || Answer::ok("ok"));
+    let a = dependency(&sim, hedged().max_open_per_netloc(1).queue(9));
+    sim.run(async {
+        warm_up(&a).await;
+        servers.slow_down(3);
+        let calls = futures_util::future::join_all((0..4).map(|_| a.call(fetch)));
+        assert!(calls.await.iter().all(Result::is_ok));
+    });
+    assert_eq!(a.snapshot().totals.hedges, 0);
 }
 
 #[test]

@@ -186,6 +186,37 @@ fn who_waits_in_the_queue_keeps_its_place_while_the_shared_limit_is_used_up() {
 }
 
 #[test]
+fn who_has_to_make_room_leaves_while_the_shared_limit_is_used_up() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").latency(ms(1_000));
+    let limit = SharedLimit::new().max_open(1);
+    let holder = sharing(&sim, &limit, |builder| builder);
+    let one = sharing(&sim, &limit, |builder| builder.max_open_per_netloc(1).queue(1));
+    sim.run(async {
+        let call = |priority| one.call(|call| get(call, "/")).priority(priority);
+        let first = async {
+            // Waits for a place of its own, and then for the shared one.
+            let running = call(dace::Priority::High);
+            let low = async {
+                sim.sleep(ms(10)).await;
+                let before = sim.elapsed();
+                let error = call(dace::Priority::Low).await.unwrap_err();
+                (sim.elapsed() - before, error)
+            };
+            let high = async {
+                sim.sleep(ms(1_100)).await;
+                call(dace::Priority::High).await
+            };
+            join3(running, low, high).await
+        };
+        let (_, (waited, error), _) = first.await;
+        let _ = &holder;
+        assert!(error.is_rejected() && waited <= ms(2_000), "{waited:?} {error}");
+    });
+    assert_eq!(limit.open(), 0);
+}
+
+#[test]
 fn several_limits_bind_together_and_one_twice_is_an_error() {
     let sim = Sim::new(1);
     let (narrow, wide) = (SharedLimit::new().max_open(1), SharedLimit::new().max_open(9));

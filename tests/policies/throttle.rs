@@ -33,6 +33,28 @@ async fn load(sim: &Sim, dependency: &Dependency, time: Duration) {
 }
 
 #[test]
+fn a_call_waits_for_a_server_that_is_only_full_though_another_one_is_throttled() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").answers(.., 503);
+    sim.server("http://b:80").latency(ms(10));
+    let a = dependency(&sim, |builder| {
+        let builder = builder.load_balancer(RoundRobin::new(["http://a:80", "http://b:80"]));
+        let builder = builder.throttle(Throttle::new()).retry_attempts(0).queue(5);
+        builder.circuit_reset_timeout(Duration::ZERO).max_open_per_netloc(1)
+    });
+    sim.run(async {
+        while a.snapshot().endpoints[1].throttled_thousandths.unwrap() < 950 {
+            let _ = get_root(&a).await;
+        }
+        let calls = futures_util::future::join_all((0..4).map(|_| get_root(&a))).await;
+        let refused = |call: &Result<_, crate::common::Error>| {
+            call.as_ref().is_err_and(|error| error.is_rejected())
+        };
+        assert!(!calls.iter().any(refused), "{calls:?}");
+    });
+}
+
+#[test]
 fn a_dead_servers_load_stays_below_a_tenth_and_it_gets_all_of_it_again_once_it_is_well() {
     let sim = Sim::new(1);
     let server = sim.server("http://a:80");

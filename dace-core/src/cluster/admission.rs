@@ -198,9 +198,10 @@ impl Cluster {
         if let Some(admit) = self.admit_in_panic(now, policy, ask, &mut shed) {
             return admit;
         }
-        match shed.first() {
-            Some(&id) => self.refuse_throttled(now, id),
-            None => self.refuse_balanced(now, policy),
+        match (self.refuse_balanced(now, policy), shed.first()) {
+            (Admit::Refused(_), Some(&id)) => self.refuse_throttled(now, id),
+            // Somebody was only full: that is worth a wait.
+            (refused, _) => refused,
         }
     }
 
@@ -241,9 +242,6 @@ impl Cluster {
         ask: &Ask<'_>,
         wakes: &mut Wakes,
     ) -> Option<Grant> {
-        if self.targets.panic {
-            return None;
-        }
         let Choice::Take(index) = self.choose(now, policy, ask, &[], false)? else {
             return None;
         };
@@ -267,18 +265,22 @@ impl Cluster {
         if !self.targets.panic {
             return None;
         }
-        let index = match self.choose(now, policy, ask, shed, true)? {
-            Choice::Take(index) => index,
-            Choice::Wait(index) => return Some(self.full_at(now, index)),
-        };
-        let Listed { endpoint, scheme, .. } = self.targets.list[index];
-        if self.sheds(now, policy, endpoint, true) {
-            shed.push(endpoint);
-            return None;
+        // Each round but the last ends because an endpoint is throttled.
+        while let Some(choice) = self.choose(now, policy, ask, shed, true) {
+            let index = match choice {
+                Choice::Take(index) => index,
+                Choice::Wait(index) => return Some(self.full_at(now, index)),
+            };
+            let Listed { endpoint, scheme, .. } = self.targets.list[index];
+            if self.sheds(now, policy, endpoint, true) {
+                shed.push(endpoint);
+                continue;
+            }
+            let pass = self.table[endpoint].circuit.bypass();
+            self.hold(now, policy, endpoint);
+            return Some(Admit::Go(Grant { endpoint, pass, picked: Some(scheme) }));
         }
-        let pass = self.table[endpoint].circuit.bypass();
-        self.hold(now, policy, endpoint);
-        Some(Admit::Go(Grant { endpoint, pass, picked: Some(scheme) }))
+        None
     }
 
     /// The call goes to this one or nowhere, and it is full.
@@ -295,7 +297,14 @@ impl Cluster {
             self.table[listed.endpoint].note_wait(now, policy);
         }
         let shut = |listed: &Listed| {
-            let shut = look(now, policy, &self.table, listed.endpoint, self.targets.panic).err()?;
+            let shut = look(
+                now,
+                policy,
+                &self.table,
+                listed.endpoint,
+                self.targets.forces(listed.endpoint),
+            )
+            .err()?;
             Some((listed.endpoint, shut))
         };
         let waits = policy.queue > 0;

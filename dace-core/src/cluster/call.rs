@@ -171,8 +171,8 @@ enum State {
     Admission,
     Queued(TicketId),
     Running(Run),
-    /// The call is decided, and the attempt that lost is to be dropped.
-    Lost(Box<(Run, Verdict)>),
+    /// One attempt decided what comes next, and the other one is to be dropped before that.
+    Lost(Box<(Run, State)>),
     Waiting {
         until: Instant,
     },

@@ -45,8 +45,8 @@ impl Cluster {
             return;
         }
         let listed = self.table[id].listed > 0;
+        let force = listed && self.targets.forces(id);
         while !self.table[id].is_full(policy) {
-            let force = listed && self.targets.panic;
             if look(now, policy, &self.table, id, force).is_err() {
                 return;
             }

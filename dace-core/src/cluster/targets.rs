@@ -99,6 +99,17 @@ impl Targets {
         }
     }
 
+    /// Whether the circuit of a listed endpoint is ignored: in panic mode, where most of its level are ill.
+    pub(super) fn forces(&self, endpoint: EndpointId) -> bool {
+        let alone = self.levels.len() == 1;
+        let ill = |level: &&Level| alone || level.is_ill();
+        let has = |level: &Level| {
+            let mut list = self.list[level.start..level.end].iter();
+            list.any(|listed| listed.endpoint == endpoint)
+        };
+        self.panic && self.levels.iter().filter(ill).any(has)
+    }
+
     /// Another list, and another balancer if one is given. A function that named its servers itself is
     /// balanced then.
     pub(super) fn selection_of(&self, list: Vec<Place>, balance: Option<Balance>) -> Selection {

@@ -152,6 +152,10 @@ impl Gradient {
     /// A dip measured the latency without load. `false` if it is not what was known.
     fn measure(&mut self, measured: u64) -> bool {
         let known = self.unloaded;
+        if known == 0 {
+            self.unloaded = measured;
+            return false;
+        }
         // What is clearly less was under load before; what is more may be what is left of a queue.
         let clearly_less = measured < known - known / 10;
         self.unloaded = if clearly_less { measured } else { known / 2 + measured / 2 };

@@ -291,6 +291,10 @@ impl<P: Copy + PartialEq> Queue<P> {
         while order.front().is_some_and(|front| !self.tickets.contains_key(*front)) {
             order.pop_front();
         }
+        if self.tickets.is_empty() {
+            // What is left of them was taken.
+            self.offers.clear();
+        }
         let shed = ticket.state == State::Shed;
         self.shed -= usize::from(shed);
         let place = match ticket.state {

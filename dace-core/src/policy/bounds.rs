@@ -21,7 +21,9 @@ pub struct Bounds {
     /// Attempts per call that reach servers in the long run, whatever fails: what the budget lets pass.
     ///
     /// With a budget, at most one retry of a call succeeds, and gets its token back; all others are paid for
-    /// by calls that succeed at once, [`deposit`](crate::Budget::deposit) tokens each.
+    /// by calls that succeed at once, [`deposit`](crate::Budget::deposit) tokens each. Not counted is the one
+    /// retry of a call that costs nothing, after a server said that it did not begin
+    /// ([`Refused`](crate::Class::Refused)).
     pub amplification: f64,
     /// Attempts that may come on top of that once, from the banked tokens.
     pub burst: u32,
@@ -105,7 +107,8 @@ impl Policy {
 
     /// All attempts at their full length, and the longest waits between them.
     fn longest_run(&self) -> Duration {
-        if self.attempt_timeout == Duration::MAX || self.queue > 0 {
+        let waits = self.queue > 0 || self.rate_limit.is_some();
+        if self.attempt_timeout == Duration::MAX || waits {
             return Duration::MAX;
         }
         let attempts = self.attempt_timeout.saturating_mul(self.retry_attempts.saturating_add(1));

@@ -15,7 +15,8 @@ use crate::ConfigError;
 /// An attempt is hedged only if running it twice does no harm; a function that makes no exchanges answers
 /// for that itself ([`idempotent`](crate::Policy::idempotent)). If one of the two wants to send a request
 /// that must not happen twice, the other can send nothing more. The balancer must be one of dace's own, over
-/// at least two targets. The one that loses is dropped, and that counts for nothing at its server, unless it
+/// at least two targets; where one priority has no other target, that of the next one is taken. While calls wait
+/// in the queue, none is hedged. The one that loses is dropped, and that counts for nothing at its server, unless it
 /// had run for `hang_after`.
 ///
 /// ```

@@ -99,3 +99,28 @@ fn a_setting_makes_a_limit_of_its_own() {
     assert!(limit.is(&limit.clone()) && !limit.is(&other));
     drop(held);
 }
+
+#[test]
+fn readings_that_come_in_another_order_do_not_speed_the_rate_up() {
+    let limit = ten_a_second();
+    let (one, two) = (shares(at(0), &[&limit]), shares(at(0), &[&limit]));
+    let mut granted = 0;
+    // Ten seconds, every millisecond read by both, each time with an old reading in between.
+    for millis in 0..10_000u64 {
+        for (shares, now) in [(&one, millis), (&two, millis.saturating_sub(5)), (&one, millis)] {
+            granted +=
+                u32::from(shares.take(at(now)).map(|mut grants| grants.note_sent(true)).is_ok());
+        }
+    }
+    assert!((99..=101).contains(&granted), "{granted}");
+}
+
+#[test]
+fn a_clock_that_goes_back_or_runs_ahead_stops_nobody_for_long() {
+    let limit = ten_a_second();
+    let (one, two) = (shares(at(0), &[&limit]), shares(at(0), &[&limit]));
+    sent(one.take(at(3_600_000)));
+    // The other one's clock did not jump: it goes on from there.
+    sent(two.take(at(100)).or_else(|_| two.take(at(200))));
+    sent(one.take(at(0)).or_else(|_| one.take(at(100))));
+}

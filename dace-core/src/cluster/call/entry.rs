@@ -65,6 +65,10 @@ impl CallMachine {
             Ok(grants) => return self.admit(now, policy, cluster, ticket, grants, waker, wakes),
             Err(again) => *again,
         };
+        if let Some(refusal) = ticket.and_then(|ticket| cluster.shed(ticket)) {
+            self.leave(now, policy, cluster, ticket, wakes);
+            return self.refused(now, policy, cluster, refusal, wakes);
+        }
         let start_by = self.deadline.before(SHORTEST_ATTEMPT);
         if let Some(ticket) = ticket.filter(|_| now < start_by) {
             // It keeps its place.

@@ -47,6 +47,7 @@ impl CallMachine {
         match run.beside {
             Beside::Nothing => Action::WaitUntil(run.deadline),
             Beside::From(from) if now < from => Action::WaitUntil(from.min(run.deadline)),
+            Beside::From(_) if !self.may_hedge(policy, cluster, run) => self.stay_alone(run),
             Beside::From(_) if policy.shares => Action::Share,
             Beside::From(_) => self.hedge(now, policy, cluster, run, &mut None, wakes),
             Beside::Hedge { deadline, .. } if now >= deadline => Action::Cancel(Slot::Hedge),
@@ -65,15 +66,12 @@ impl CallMachine {
         wakes: &mut Wakes,
     ) -> Action {
         let alone = self.stay_alone(run);
-        let first = &cluster.attempts[run.id];
-        let (after, endpoint) = (now.since(first.started), first.charged.endpoint);
-        let safe =
-            !first.flags.unsafe_sent && first.unsafe_open == 0 && !first.flags.retry_requested;
-        let paid =
-            cluster.tokens.has_one() && cluster.hedging.as_ref().is_some_and(|h| h.has_one());
-        if !safe || !paid || self.attempts > policy.retry_attempts {
+        // The limits that are shared were asked meanwhile.
+        if !self.may_hedge(policy, cluster, run) {
             return alone;
         }
+        let first = &cluster.attempts[run.id];
+        let (after, endpoint) = (now.since(first.started), first.charged.endpoint);
         let deadline = now.after(policy.attempt_timeout).min(self.deadline);
         let (tried, proposal) = ([endpoint], Proposal::Unasked);
         let ask = Ask {
@@ -103,6 +101,20 @@ impl CallMachine {
         self.state = State::Running(Run { beside: Beside::Hedge { id, deadline }, ..run });
         let look_at = deadline.min(run.deadline);
         Action::Attempt { id, number, slot: Slot::Hedge, deadline, look_at }
+    }
+
+    /// Whether a hedge would do no harm, and is paid for. Nobody who waits is overtaken.
+    fn may_hedge(&self, policy: &Rules, cluster: &Cluster, run: Run) -> bool {
+        let Some(Attempt { flags, unsafe_open, .. }) = cluster.attempts.get(run.id) else {
+            return false;
+        };
+        let safe = !flags.unsafe_sent && *unsafe_open == 0 && !flags.retry_requested;
+        let hedging = cluster.hedging.as_ref();
+        safe && self.attempts <= policy.retry_attempts
+            && cluster.tokens.has_one()
+            && hedging.is_some_and(|hedging| hedging.has_one())
+            && !cluster.targets.panic
+            && cluster.queue.is_empty()
     }
 
     /// There is no hedge.

@@ -5,7 +5,7 @@ use core::time::Duration;
 use alloc::boxed::Box;
 
 use super::hedging::is_final;
-use super::{CallMachine, Ended, Last, Slot, State, Verdict};
+use super::{CallMachine, Ended, Last, Run, Slot, State, Verdict};
 use crate::cluster::Cluster;
 use crate::cluster::endpoint::EndpointId;
 use crate::cluster::settle::{Finish, Settled};
@@ -52,7 +52,12 @@ impl CallMachine {
         }
         let timed_out = finish == Finish::TimedOut;
         self.last = Last { timed_out, class: settled.class, endpoint: settled.endpoint };
-        if let Some(other) = other.filter(|_| !is_final(settled.class)) {
+        let waits = |other: &Run| {
+            let can_send = cluster.attempts.get(other.id).is_some_and(|other| !other.flags.outdone);
+            let dropped = !matches!(finish, Finish::Returned { .. } | Finish::TimedOut);
+            !is_final(settled.class) && (can_send || dropped)
+        };
+        if let Some(other) = other.filter(waits) {
             // The other one may still be good.
             self.unsafe_sent |= settled.unsafe_sent;
             self.note_tried(settled.endpoint);
@@ -79,13 +84,13 @@ impl CallMachine {
             }
             Finish::Dropped | Finish::Panicked => State::Done,
         };
-        self.state = match (next, other) {
-            (State::Ended(verdict), Some(loser)) => State::Lost(Box::new((loser, verdict))),
-            (next, _) => next,
+        self.state = match other {
+            Some(loser) => State::Lost(Box::new((loser, next))),
+            None => next,
         };
     }
 
-    /// The attempt that lost was dropped, and the call is over.
+    /// The attempt that lost was dropped, and the call goes on as the other one decided.
     fn end_loser(
         &mut self,
         now: Instant,
@@ -96,7 +101,7 @@ impl CallMachine {
     ) {
         match core::mem::replace(&mut self.state, State::Done) {
             State::Lost(lost) if lost.0.slot == slot => {
-                let (loser, verdict) = *lost;
+                let (loser, next) = *lost;
                 let (finish, hang_after) = (Finish::Dropped, Duration::from_nanos(self.hang_after));
                 let settled =
                     cluster.settle(now, policy, loser.id, finish, None, hang_after, wakes);
@@ -104,7 +109,7 @@ impl CallMachine {
                     // It would have taken longer still.
                     hedging.on_latency(now, settled.took);
                 }
-                self.state = State::Ended(verdict);
+                self.state = next;
             }
             other => self.state = other,
         }

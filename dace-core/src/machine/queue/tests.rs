@@ -337,3 +337,17 @@ fn the_youngest_of_the_lowest_class_makes_room_and_equals_never_do() {
     assert!(!queue.leave(at(3), tickets[3]).unwrap().shed);
     assert_eq!(queue.len(), 1);
 }
+
+#[test]
+fn offers_that_were_taken_are_not_kept() {
+    let mut queue = Queue::<u8>::new();
+    let mut wakes = Wakes::new();
+    for round in 0..1_000 {
+        let id = queue.join(at(round), Want::Any, Waker::noop().clone());
+        assert!(queue.try_offer(at(round), Want::Permit(1), |_| true, &mut wakes));
+        assert!(queue.on_poll(id, Waker::noop()).is_some());
+        let _ = queue.leave(at(round), id);
+        assert!(!queue.has_offers(), "{round}");
+    }
+    wakes.wake();
+}
