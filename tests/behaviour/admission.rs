@@ -152,6 +152,7 @@ fn a_waiter_that_is_dropped_after_it_was_offered_a_place_passes_it_on() {
     assert_all_back(&a);
 }
 
+/// B14: those who wait are woken when a circuit changes.
 #[test]
 fn a_call_in_the_queue_is_refused_as_soon_as_the_circuit_opens() {
     let sim = Sim::new(1);
@@ -253,6 +254,7 @@ fn a_waiter_that_looks_after_its_offer_lapsed_unseen_is_not_overtaken() {
     assert_all_back(&a);
 }
 
+/// B14: those who wait are woken when a circuit changes.
 #[test]
 fn those_who_wait_are_woken_when_a_circuit_changes() {
     let sim = Sim::new(1);

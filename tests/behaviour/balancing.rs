@@ -198,6 +198,7 @@ fn a_balancer_that_names_no_target_ends_the_call_with_an_error_that_says_so() {
     assert_all_back(&wrong);
 }
 
+/// H1: a list that changes between picking and sending sends nothing to somebody else.
 #[test]
 fn targets_can_be_replaced_while_calls_run() {
     let sim = Sim::new(1);
@@ -250,6 +251,7 @@ fn a_thousand_replacements_under_load_lose_no_call() {
     assert_all_back(&list);
 }
 
+/// B11: not all targets can be ejected: there is always one to pick.
 #[test]
 fn when_fewer_than_half_are_eligible_circuits_are_ignored_and_an_event_says_so() {
     let sim = Sim::new(1);
@@ -280,6 +282,7 @@ fn when_fewer_than_half_are_eligible_circuits_are_ignored_and_an_event_says_so()
     assert!(panic, "{}", seen.log());
 }
 
+/// H5: when all targets are down, calls end at once and say why, or try them all the same.
 #[test]
 fn a_list_of_one_has_no_panic_mode() {
     let sim = Sim::new(1);
@@ -294,6 +297,7 @@ fn a_list_of_one_has_no_panic_mode() {
     });
 }
 
+/// H2: a target that was down gets its traffic back.
 #[test]
 fn an_endpoint_that_recovers_gets_its_traffic_back() {
     let sim = Sim::new(1);

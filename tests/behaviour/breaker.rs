@@ -14,6 +14,7 @@ fn circuit(dependency: &Dependency) -> CircuitState {
     dependency.snapshot().endpoints[1].circuit
 }
 
+/// B7: an open circuit is asked first: the server hears nothing.
 #[test]
 fn five_failures_in_a_row_open_the_circuit_and_it_says_when_to_come_again() {
     let sim = Sim::new(1);
@@ -70,6 +71,7 @@ fn half_of_twenty_results_in_ten_seconds_open_the_circuit() {
     assert_eq!(circuit(&a), CircuitState::Open);
 }
 
+/// B4: when the open time ends, exactly the probes get in, however many ask.
 #[test]
 fn of_a_hundred_callers_at_the_instant_a_circuit_half_opens_exactly_one_is_let_in() {
     let sim = Sim::new(1);
@@ -114,6 +116,7 @@ fn two_successful_probes_in_a_row_close_the_circuit() {
     });
 }
 
+/// B2: a probe that never ends blocks the circuit no longer than its lease.
 #[test]
 fn a_probe_that_hangs_is_a_failure_by_its_deadline_and_the_next_one_comes() {
     let sim = Sim::new(1);
@@ -136,6 +139,7 @@ fn a_probe_that_hangs_is_a_failure_by_its_deadline_and_the_next_one_comes() {
     });
 }
 
+/// B3: a probe that is dropped gives its place back and decides nothing.
 #[test]
 fn a_probe_that_is_dropped_gives_its_place_back_and_decides_nothing() {
     let sim = Sim::new(1);
@@ -161,6 +165,7 @@ fn a_probe_that_is_dropped_gives_its_place_back_and_decides_nothing() {
     });
 }
 
+/// B2: a probe that never ends blocks the circuit no longer than its lease.
 #[test]
 fn a_probe_that_nobody_polls_blocks_the_circuit_no_longer_than_its_lease() {
     let sim = Sim::new(1);
@@ -189,6 +194,7 @@ fn a_probe_that_nobody_polls_blocks_the_circuit_no_longer_than_its_lease() {
     assert_all_back(&a);
 }
 
+/// B5: results from before a change of state do not count after it.
 #[test]
 fn results_from_before_the_circuit_opened_do_not_count_after_it() {
     let sim = Sim::new(1);

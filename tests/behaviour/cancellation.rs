@@ -10,6 +10,7 @@ use dace_sim::{Answer, Sim};
 
 use crate::support::{Seen, assert_all_back, dependency, get, get_root, ms, secs};
 
+/// B6: impatient callers do not open a healthy circuit, nor hide a server that hangs.
 #[test]
 fn a_drop_before_hang_after_is_neutral_and_one_after_it_is_a_timeout() {
     for (dropped_after, state) in [(ms(100), CircuitState::Closed), (ms(2500), CircuitState::Open)]

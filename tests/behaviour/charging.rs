@@ -130,6 +130,7 @@ fn a_swallowed_failure_still_tells_the_circuit() {
     assert_eq!(endpoint(&a, "a:80").circuit, CircuitState::Open);
 }
 
+/// B8: one bad server does not become a failure of all.
 #[test]
 fn a_dead_server_never_opens_the_circuit_of_a_healthy_one() {
     let sim = Sim::new(1);

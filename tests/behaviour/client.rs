@@ -148,6 +148,7 @@ fn pieces() -> BodyStream {
     Box::pin(stream::iter([Ok("one".into()), Ok("two".into())]))
 }
 
+/// D3: a body that can be read once is sent once, and never half.
 #[test]
 fn a_stream_is_sent_once_and_a_factory_again() {
     let attempts = |send: fn(Call) -> futures_util::future::BoxFuture<'static, _>| {

@@ -128,6 +128,7 @@ fn an_observers_panic_loses_no_place_that_an_exchange_had_just_been_given() {
     assert_all_back(&any);
 }
 
+/// H1: a list that changes between picking and sending sends nothing to somebody else.
 #[test]
 fn a_picked_target_keeps_its_name_though_the_table_is_full() {
     let sim = Sim::new(1);

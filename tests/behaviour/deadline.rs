@@ -22,6 +22,7 @@ fn a_call_ends_exactly_at_its_timeout() {
     assert_all_back(&a);
 }
 
+/// D9: no wait and no retry reaches beyond the deadline.
 #[test]
 fn the_deadline_spans_attempts_waits_and_bodies() {
     let sim = Sim::new(1);

@@ -56,6 +56,7 @@ fn a_later_attempt_that_succeeds_is_the_calls_value() {
     assert_eq!(a.snapshot().budget_thousandths, 49_000, "one of two tokens is refunded");
 }
 
+/// D1: what must not happen twice is sent once.
 #[test]
 fn a_request_that_must_not_happen_twice_is_sent_once() {
     let sim = Sim::new(1);
@@ -96,6 +97,7 @@ fn an_unsafe_request_is_repeated_if_its_user_answers_for_it() {
     assert_eq!(server.requests(), 5);
 }
 
+/// D3: a body that can be read once is sent once, and never half.
 #[test]
 fn a_body_that_can_be_sent_once_is_sent_once() {
     let sim = Sim::new(1);
@@ -111,6 +113,7 @@ fn a_body_that_can_be_sent_once_is_sent_once() {
     assert_eq!(server.requests(), 1);
 }
 
+/// D2: what was not sent at all is retried, whatever it is.
 #[test]
 fn what_never_reached_a_server_is_always_retried() {
     let sim = Sim::new(1);
@@ -212,6 +215,7 @@ fn waits_grow_are_jittered_and_never_reach_beyond_the_cap() {
     assert!(distinct.len() > 30);
 }
 
+/// D9: no wait and no retry reaches beyond the deadline.
 #[test]
 fn no_retry_is_made_that_would_begin_within_five_milliseconds_of_the_deadline() {
     for (timeout, requests) in [(104, 1), (106, 2)] {
@@ -228,6 +232,7 @@ fn no_retry_is_made_that_would_begin_within_five_milliseconds_of_the_deadline() 
     }
 }
 
+/// D11: an empty budget makes no retry, and ends no attempt.
 #[test]
 fn an_empty_budget_makes_no_retries_and_kills_no_attempt() {
     let sim = Sim::new(1);
@@ -245,6 +250,7 @@ fn an_empty_budget_makes_no_retries_and_kills_no_attempt() {
     assert_eq!(server.requests(), 4 + 5);
 }
 
+/// D12: layers that all retry do not multiply the load.
 #[test]
 fn in_a_total_outage_retries_are_what_successes_paid_for_and_no_more() {
     let sim = Sim::new(1);
@@ -272,6 +278,7 @@ fn independent_failures_get_nearly_all_that_retries_can_give() {
     assert!(server.requests() < 25_400);
 }
 
+/// D10: a retry is paid for when it is decided, not when it is sent.
 #[test]
 fn a_token_is_refunded_if_its_retry_is_cancelled_before_it_is_sent() {
     let sim = Sim::new(1);
@@ -328,6 +335,7 @@ fn a_pause_at_one_endpoint_sends_the_retry_to_another_after_the_ordinary_wait() 
     assert_eq!(sim.elapsed(), Duration::ZERO);
 }
 
+/// D7: every form of `Retry-After` is read or ignored, and none makes a call wait too long.
 #[test]
 fn a_hint_beyond_the_deadline_ends_the_call_at_once_and_is_passed_on() {
     let sim = Sim::new(1);
@@ -338,6 +346,7 @@ fn a_hint_beyond_the_deadline_ends_the_call_at_once_and_is_passed_on() {
     assert_eq!(sim.elapsed(), Duration::ZERO);
 }
 
+/// D7: every form of `Retry-After` is read or ignored, and none makes a call wait too long.
 #[test]
 fn a_hint_above_hint_max_pauses_for_hint_max_and_the_call_does_not_wait() {
     let sim = Sim::new(1);

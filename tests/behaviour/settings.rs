@@ -482,6 +482,7 @@ fn so_many_probes_and_successes_as_are_set() {
     });
 }
 
+/// D8: the budget is used, and refilled.
 #[test]
 fn successes_deposit_what_is_set() {
     let sim = Sim::new(1);

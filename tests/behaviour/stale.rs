@@ -5,6 +5,7 @@ use dace_sim::Sim;
 
 use crate::support::{Call, dependency, get_root};
 
+/// D2: what was not sent at all is retried, whatever it is.
 #[test]
 fn a_request_of_which_nothing_was_sent_on_a_stale_connection_goes_out_once_more() {
     let sim = Sim::new(1);

@@ -263,6 +263,7 @@ fn play(trip: u32, min_calls: u32, probes: u32, successes: u32, ops: &[Op]) {
 proptest! {
     #![proptest_config(config())]
 
+    /// B1: half-open is left, whatever becomes of a probe.
     #[test]
     fn the_circuit_does_what_its_history_says(
         trip in 1..6u32,

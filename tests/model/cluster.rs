@@ -779,6 +779,7 @@ fn play(settings: &Settings, ops: &[Op]) {
 proptest! {
     #![proptest_config(config())]
 
+    /// B1, D1.
     #[test]
     fn whatever_happens_everything_comes_back(
         settings in settings(),

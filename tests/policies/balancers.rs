@@ -263,6 +263,7 @@ fn those_of_the_next_priority_take_what_the_primaries_cannot() {
     }
 }
 
+/// H2: a target that was down gets its traffic back.
 #[test]
 fn primaries_that_recover_get_their_calls_back() {
     let sim = Sim::new(7);
@@ -299,6 +300,7 @@ fn a_primary_that_is_full_is_relieved_by_the_next_priority() {
     assert_eq!((primary.requests(), other.requests()), (2, 4), "its own limit binds");
 }
 
+/// H5: when all targets are down, calls end at once and say why, or try them all the same.
 #[test]
 fn when_all_levels_are_ill_circuits_are_ignored_and_the_primaries_carry_it() {
     let sim = Sim::new(7);
@@ -334,6 +336,7 @@ fn when_all_levels_are_ill_circuits_are_ignored_and_the_primaries_carry_it() {
     assert_eq!(counts, [11, 11, 11, 11, 1, 1]);
 }
 
+/// B11: not all targets can be ejected: there is always one to pick.
 #[test]
 fn whoever_is_ejected_and_comes_back_some_target_can_always_be_picked() {
     for make in ALL {

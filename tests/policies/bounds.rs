@@ -103,6 +103,7 @@ fn whatever_fails_no_more_attempts_are_made_than_the_bounds_say() {
     }
 }
 
+/// E4: a timeout that leaves no time for the attempts inside of it is told.
 #[test]
 fn every_contradiction_names_its_setting_and_what_it_contradicts() {
     let each = |timeout, attempt| Policy::new().timeout(ms(timeout)).attempt_timeout(ms(attempt));

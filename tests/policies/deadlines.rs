@@ -62,6 +62,7 @@ fn what_is_left_goes_along_in_the_usual_forms() {
     assert_eq!(said(&server.arrivals()[before..], &name), ["-", "-"]);
 }
 
+/// D12: layers that all retry do not multiply the load.
 #[test]
 fn retries_and_redirects_say_anew_what_is_left_and_retries_say_which_they_are() {
     let sim = Sim::new(1);

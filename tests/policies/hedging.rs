@@ -69,6 +69,7 @@ async fn warm_up(dependency: &Dependency) {
     }
 }
 
+/// E2: the loser is dropped before the call returns, and counts for nothing.
 #[test]
 fn a_slow_attempt_is_hedged_elsewhere_and_the_first_answer_wins() {
     for (policy, takes, sent) in [(hedged(), 20..22, 2), (Policy::new(), 1_000..1_001, 1)] {
@@ -90,6 +91,7 @@ fn a_slow_attempt_is_hedged_elsewhere_and_the_first_answer_wins() {
     }
 }
 
+/// E2: the loser is dropped before the call returns, and counts for nothing.
 #[test]
 fn the_report_tells_of_both_and_the_loser_is_cancelled() {
     let sim = Sim::new(1);
@@ -133,6 +135,7 @@ fn the_first_attempt_may_still_win_and_then_the_call_deposits() {
     assert_eq!(a.snapshot().budget_thousandths, 1_000 + 200, "a token for the hedge, a deposit");
 }
 
+/// E3: nothing unsafe is hedged, and hedges are paid for like retries.
 #[test]
 fn a_hedge_that_wins_gives_its_retry_token_back() {
     let sim = Sim::new(1);
@@ -188,6 +191,7 @@ fn an_answer_that_no_other_would_better_ends_the_race() {
     });
 }
 
+/// E3: nothing unsafe is hedged, and hedges are paid for like retries.
 #[test]
 fn a_request_that_must_not_happen_twice_is_sent_once() {
     let sim = Sim::new(1);
@@ -257,6 +261,7 @@ fn a_failed_write_of_one_is_not_repeated_because_the_other_may_be() {
     assert_eq!(a.snapshot().totals.hedges, 1);
 }
 
+/// E3: nothing unsafe is hedged, and hedges are paid for like retries.
 #[test]
 fn a_write_that_reached_nobody_is_retried_though_the_call_was_hedged() {
     let sim = Sim::new(1);
@@ -368,6 +373,7 @@ fn a_call_that_is_dropped_gives_back_both_attempts() {
     assert_eq!((snapshot.calls, snapshot.attempts, snapshot.totals.dropped), (0, 0, 3));
 }
 
+/// E1: an answer that stalls after its head ends in time, hedged or not.
 #[test]
 fn the_deadline_and_a_panic_end_both_attempts() {
     let sim = Sim::new(1);

@@ -6,6 +6,7 @@ mod example;
 
 use example::{Funding, chance, overload, total_failure};
 
+/// D13: retries do not keep an overload alive.
 #[test]
 fn when_everything_fails_retries_are_as_good_as_none() {
     let [first, second, third] = total_failure(Funding::Dace);
@@ -15,6 +16,7 @@ fn when_everything_fails_retries_are_as_good_as_none() {
     assert!(naive[2] > 3.9, "naive retries multiply the load: {naive:?}");
 }
 
+/// D13: retries do not keep an overload alive.
 #[test]
 fn an_overload_ends_as_fast_as_without_retries() {
     let (without, _) = overload(7, Funding::None, 0.85, 60);
@@ -27,6 +29,7 @@ fn an_overload_ends_as_fast_as_without_retries() {
     assert_eq!(overload(7, Funding::Naive, 0.85, 60).0, None, "it never ends");
 }
 
+/// B8: one bad server does not become a failure of all.
 #[test]
 fn failures_by_chance_are_made_up_for_and_open_no_circuit() {
     for funding in [Funding::Dace, Funding::DaceWithBreaker] {

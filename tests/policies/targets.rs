@@ -66,6 +66,7 @@ fn a_target_is_added_weighed_and_removed_and_events_say_so() {
     assert!(all.snapshot().endpoints.iter().all(|endpoint| endpoint.open == 0));
 }
 
+/// H3: empty lists and weights of zero are errors; huge ones do not overflow.
 #[test]
 fn what_cannot_be_changed_is_a_typed_error_and_the_list_stays() {
     let sim = Sim::new(1);
@@ -157,6 +158,7 @@ fn what_is_known_of_those_that_stay_stays() {
     });
 }
 
+/// H1, H4.
 #[test]
 fn ten_thousand_updates_a_second_lose_no_call() {
     let sim = Sim::new(3);

@@ -106,9 +106,9 @@ fn a_server_that_was_never_well_gets_less_than_a_tenth_from_the_start() {
     assert_eq!(server.requests(), 0);
 }
 
+/// B15: a throttle sees a server that hangs before its first timeout.
 #[test]
 fn a_server_that_hangs_is_seen_before_its_first_timeout() {
-    // B15.
     let sim = Sim::new(1);
     sim.server("http://a:80").hangs(secs(5)..);
     let a = at_a(&sim, |builder| builder.throttle(Throttle::new()).timeout(secs(30)));

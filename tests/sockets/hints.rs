@@ -27,6 +27,7 @@ const FORMS: [(&str, &str, Option<u64>); 14] = [
     ("", "00000000000000000000000000000000000000000000000000000000000000007", None),
 ];
 
+/// D7: every form of `Retry-After` is read or ignored, and none makes a call wait too long.
 async fn every_form_of_retry_after_is_read_or_ignored<A: Adapter>() {
     for (beside, value, seconds) in FORMS {
         for status in [429, 503] {

@@ -68,6 +68,7 @@ async fn a_503_is_retried<A: Adapter>() {
     assert_all_back(&one);
 }
 
+/// D14: the circuit hears every attempt, and retries mind the circuit that they opened.
 async fn a_refusing_target_costs_no_call_and_gets_five_attempts<A: Adapter>() {
     let refusing = Refusing::new();
     let server = Server::start([keep_alive(&["good"; 40])]);

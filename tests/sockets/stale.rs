@@ -69,6 +69,7 @@ async fn an_idempotent_post_on_a_stale_connection_is_sent_again<A: Adapter>() {
     assert_all_back(&one);
 }
 
+/// D6: nobody below dace sends again and again: at most once more, on a connection that was reused.
 async fn a_get_on_a_stale_connection_is_sent_again_and_is_no_retry<A: Adapter>() {
     let server = Server::start([stale(), keep_alive(&["second"])]);
     let one = on::<A>(&server, |builder| builder.retry_attempts(0));
@@ -82,6 +83,7 @@ async fn a_get_on_a_stale_connection_is_sent_again_and_is_no_retry<A: Adapter>()
     assert_all_back(&one);
 }
 
+/// D1: what must not happen twice is sent once.
 async fn each_of_five_hundred_posts_on_stale_connections_arrives_once<A: Adapter + 'static>() {
     // Under libcurl a request without a body that must not arrive twice never goes out on a connection
     // in use.

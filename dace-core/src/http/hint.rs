@@ -133,6 +133,7 @@ mod tests {
 
     const NOW: &[u8] = b"Sun, 06 Nov 1994 08:49:37 GMT";
 
+    /// D7: every form of `Retry-After` is read or ignored, and none makes a call wait too long.
     #[test]
     fn seconds_and_dates_are_read_and_the_past_asks_for_nothing() {
         let after = |value: &[u8]| retry_after(value, Some(NOW), None).map(|wait| wait.as_secs());
@@ -145,6 +146,7 @@ mod tests {
         assert_eq!(after(b"Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
     }
 
+    /// D7: every form of `Retry-After` is read or ignored, and none makes a call wait too long.
     #[test]
     fn what_is_malformed_is_no_hint() {
         let long = [b'1'; 65];

@@ -246,6 +246,7 @@ fn an_endpoint_that_was_away_does_not_get_all_that_it_missed() {
     }
 }
 
+/// H3: empty lists and weights of zero are errors; huge ones do not overflow.
 #[test]
 fn huge_lists_of_huge_weights_do_not_overflow() {
     let yard = Yard::of(&[&[u32::MAX; 5_000][..], &[1; 5_000]].concat());

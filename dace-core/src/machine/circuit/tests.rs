@@ -72,6 +72,7 @@ impl Bench {
     }
 }
 
+/// B10: a throttled probe does not close the circuit; while it is closed, throttles do not open it.
 #[test]
 fn every_state_answers_every_verdict() {
     use CircuitState::{Closed, Drained, ForcedClosed, ForcedOpen, HalfOpen, MetricsOnly, Open};
@@ -203,6 +204,7 @@ fn a_success_never_trips_however_bad_the_rate_is() {
     assert_eq!(bench.circuit.state(), CircuitState::Closed);
 }
 
+/// B9: a burst of failures weighs as much as the same ones spread out.
 #[test]
 fn a_burst_and_the_same_failures_spread_out_trip_alike() {
     let trips_at = |gap: u64| {
@@ -233,6 +235,7 @@ fn it_is_open_to_the_nanosecond() {
     assert_eq!(admission.transition, Some(half_open));
 }
 
+/// B12: open times grow to a cap, and many clients do not come back at once.
 #[test]
 fn the_open_time_doubles_while_probes_fail_up_to_its_cap_and_starts_again_once_closed() {
     let mut bench = Bench::small();
@@ -270,6 +273,7 @@ fn a_cap_below_the_configured_open_time_does_not_shorten_it() {
     }
 }
 
+/// B12: open times grow to a cap, and many clients do not come back at once.
 #[test]
 fn the_jitter_fills_its_fifth() {
     let open_times: Vec<_> = (0..1000)
@@ -285,6 +289,7 @@ fn the_jitter_fills_its_fifth() {
     assert!(*most <= secs(12) && *most > ms(11_950), "{most:?}");
 }
 
+/// B4: when the open time ends, exactly the probes get in, however many ask.
 #[test]
 fn no_more_probes_than_allowed_are_under_way() {
     for probes in 1..=5 {
@@ -316,6 +321,7 @@ fn it_closes_after_successes_in_a_row_and_not_before() {
     assert_eq!(bench.circuit.counts(now), Counts::default(), "it starts with an empty window");
 }
 
+/// B1: half-open is left, whatever becomes of a probe.
 #[test]
 fn a_probe_that_decides_nothing_makes_room_for_the_next() {
     let mut bench = Bench::small();
@@ -329,6 +335,7 @@ fn a_probe_that_decides_nothing_makes_room_for_the_next() {
     assert_eq!(bench.circuit.probes(), 1);
 }
 
+/// B2: a probe that never ends blocks the circuit no longer than its lease.
 #[test]
 fn a_lease_that_runs_out_is_a_failure_found_by_the_next_who_asks() {
     let mut bench = Bench::small();
@@ -379,6 +386,7 @@ fn a_lease_ends_with_its_attempt_with_the_open_time_or_after_half_a_minute() {
     }
 }
 
+/// B5: results from before a change of state do not count after it.
 #[test]
 fn results_of_an_older_generation_change_nothing() {
     for verdict in [Verdict::Success, Verdict::Failure, Verdict::Throttled, Verdict::Neutral] {
@@ -397,6 +405,7 @@ fn results_of_an_older_generation_change_nothing() {
     }
 }
 
+/// B5: results from before a change of state do not count after it.
 #[test]
 fn a_pass_from_before_the_circuit_closed_again_does_not_count_in_the_new_window() {
     let mut bench = Bench::small();

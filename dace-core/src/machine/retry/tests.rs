@@ -147,6 +147,7 @@ fn a_retry_begins_only_if_an_attempt_still_fits_before_the_deadline() {
     assert!(decided(&policy(), &failed).is_ok());
 }
 
+/// D14: the circuit hears every attempt, and retries mind the circuit that they opened.
 #[test]
 fn it_waits_for_whoever_takes_it_first_and_says_why_not() {
     for (outlook, expected) in [

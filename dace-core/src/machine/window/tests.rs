@@ -67,6 +67,7 @@ fn a_clock_that_goes_back_counts_into_the_newest_bucket() {
     assert_eq!(counts(&mut window, 30_000), (0, 0));
 }
 
+/// B9: a burst of failures weighs as much as the same ones spread out.
 #[test]
 fn a_burst_and_the_same_results_spread_out_count_alike() {
     let (mut burst, mut spread) = (Window::new(), Window::new());

@@ -103,7 +103,7 @@ pub(crate) async fn an_answer_cut_at_any_byte_is_an_error<B: Connect>(expected: 
     }
 }
 
-/// Every byte of a POST, after one that was answered on the same connection.
+/// Every byte of a POST, after one that was answered on the same connection. (D1)
 pub(crate) async fn a_post_cut_at_every_byte_is_sent_once<B: Connect>(_: &Expected) {
     let server = Server::start([keep_alive(&["ok"])]);
     let first: B = backend(default);

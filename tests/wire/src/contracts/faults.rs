@@ -8,6 +8,7 @@ use super::{arrival, assert_fault, default, failed, failure_of};
 use crate::client::backend;
 use crate::{Authority, Expected, Gate, Hanging, Refusing, Server, Step, get, post, read, send};
 
+/// D2: what was not sent at all is retried, whatever it is.
 pub(crate) async fn refused_is_unsent<B: Connect>(expected: &Expected) {
     let backend: B = backend(default);
     let refusing = Refusing::new();
@@ -46,6 +47,7 @@ pub(crate) async fn https_without_tls_is_unsupported<B: Connect>(_: &Expected) {
     assert_eq!(server.connections(), 0);
 }
 
+/// D6: nobody below dace sends again and again: at most once more, on a connection that was reused.
 pub(crate) async fn a_close_before_the_answer_may_have_been_sent<B: Connect>(_: &Expected) {
     for body in [Body::empty(), Body::from("x")] {
         let failure = failure_of::<B>(body, vec![Step::ReadRequest]).await;

@@ -157,6 +157,7 @@ pub(crate) async fn a_limit_of_streams_is_kept<B: Connect>(expected: &Expected) 
     assert_eq!(server.connections(), if expected.waits_for_streams { 1 } else { 2 });
 }
 
+/// D2: what was not sent at all is retried, whatever it is.
 pub(crate) async fn a_refused_stream_is_unsent<B: Connect>(expected: &Expected) {
     let begin =
         vec![Step::Http2(Vec::new()), Step::ReadStream, send(frames::reset(1, REFUSED_STREAM))];
@@ -241,6 +242,7 @@ pub(crate) async fn a_failing_http2_stream_is_the_users_fault<B: Connect>(_: &Ex
     }
 }
 
+/// D4: an answer that comes before the request has ended is the answer.
 pub(crate) async fn an_early_http2_answer_is_an_answer<B: Connect>(_: &Expected) {
     let head = frames::fields(1, &[(":status", "413"), ("content-length", "2")], false);
     let early = [head, frames::data(1, b"no", true), frames::reset(1, frames::NO_ERROR)].concat();

@@ -111,6 +111,7 @@ pub(crate) async fn a_stream_of_the_wrong_length_is_the_users_fault<B: Connect>(
     }
 }
 
+/// D4: an answer that comes before the request has ended is the answer.
 pub(crate) async fn an_early_answer_is_an_answer<B: Connect>(_: &Expected) {
     let held = Gate::new();
     let answer = send("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno");
@@ -128,7 +129,7 @@ pub(crate) async fn an_early_answer_is_an_answer<B: Connect>(_: &Expected) {
     held.open();
 }
 
-/// The server reads the head, says no, and reads no further; what is under way is more than fits.
+/// The server reads the head, says no, and reads no further; what is under way is more than fits. (D4)
 pub(crate) async fn an_early_answer_does_not_wait_for_a_large_post<B: Connect>(_: &Expected) {
     for (length, text) in [(2, "no"), (0, "")] {
         let head = format!("HTTP/1.1 413 Too Large\r\ncontent-length: {length}\r\n\r\n");
