@@ -21,7 +21,6 @@ mod events;
 mod fallback;
 mod http;
 mod inside;
-mod panics;
 mod redirects;
 mod retry;
 mod settings;
