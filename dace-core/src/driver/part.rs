@@ -1,6 +1,8 @@
 //! What may be around a call: its parts, in their fixed order.
 //!
-//!     fallback( cache( coalesce( deadline( retry( admit → attempt )))))
+//! ```text
+//! fallback( cache( coalesce( deadline( retry( admit → attempt )))))
+//! ```
 //!
 //! Each part is a future around the next one inside. The methods that add a part exist only on what may
 //! be inside of it, so the order cannot be changed.

@@ -2,7 +2,9 @@
 //!
 //! A request is refused here with the probability
 //!
-//!     max(0, (requests - K × accepts - allowance) / (requests + 1))
+//! ```text
+//! max(0, (requests - K × accepts - allowance) / (requests + 1))
+//! ```
 //!
 //! over the last two minutes (Google, *Site Reliability Engineering*, ch. 21, *Handling Overload*). The
 //! book has no allowance, because its clients make thousands of requests: without it the first calls of

@@ -3,7 +3,9 @@
 //! Results come in windows of at least 20, at least 100 ms, and at least twice the latency, so that each
 //! sees what the last change did. A window moves the limit to
 //!
-//!     limit × gradient × accepted + limit / 24
+//! ```text
+//! limit × gradient × accepted + limit / 24
+//! ```
 //!
 //! by [`smoothing`](AdaptiveLimit::smoothing), where the gradient is how the latency without load
 //! compares with that of the window (from ½ to 1, times the tolerance), and `accepted` is the share that
