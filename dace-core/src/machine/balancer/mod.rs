@@ -42,7 +42,7 @@ pub trait Field {
     /// Its part of the whole, from 1.
     fn weight(&self, index: usize) -> u32;
 
-    /// The [hash](hash) of its name.
+    /// The [`hash`] of its name.
     fn name(&self, index: usize) -> u64;
 }
 
@@ -70,7 +70,7 @@ pub enum Choice {
 }
 
 impl Balance {
-    /// Chooses an endpoint, `None` if there is none to choose. `key` is the [hash](hash) of the call's
+    /// Chooses an endpoint, `None` if there is none to choose. `key` is the [`hash`] of the call's
     /// sticky key, `turns` what is remembered of these endpoints.
     pub fn pick(
         self,
