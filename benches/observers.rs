@@ -7,11 +7,14 @@
 //! ```
 //!
 //! Everything is on, as in `call_overhead`. All subjects take turns in short samples, so that whatever
-//! else the machine does hits them alike. The last rows are what a user would write without dace's
+//! else the machine does hits them alike. The floor is what such a call needs whoever looks: its function, polled
+//! once, between two looks at the clock; the ratios to it may be compared between builds and machines. `no observer`
+//! is there twice: what the two differ by is noise, and no difference below it says anything. The last rows are what a user would write without dace's
 //! sink: the same five lines for each call (two counters, two timers, a gauge), by `cadence`. Lines go
 //! to a port on loopback that nobody reads. Allocations are counted on the calling thread.
 
 use std::future::{Future as _, Ready, ready};
+use std::hint::black_box;
 use std::net::UdpSocket;
 use std::pin::pin;
 use std::sync::Mutex;
@@ -88,6 +91,18 @@ impl Subject {
         Self { name, call: Box::new(move || call(&called)), dependency, samples: Vec::new() }
     }
 
+    /// The function and the clock, without any call: what no build can save.
+    fn floor(name: &'static str) -> Self {
+        let dependency = dependency(|b| b);
+        let call = || {
+            let begin = clock();
+            let function = pin!(ready(Ok::<_, HttpError>(())));
+            let ended = function.poll(&mut Context::from_waker(Waker::noop()));
+            black_box((ended.is_ready(), begin.elapsed()));
+        };
+        Self { name, call: Box::new(call), dependency, samples: Vec::new() }
+    }
+
     /// The same lines, sent by hand.
     fn by_hand(
         name: &'static str,
@@ -142,7 +157,9 @@ fn main() {
         BufferedUdpMetricSink::with_capacity(server, socket, 1_432).expect("an address")
     };
     let mut subjects = [
+        Subject::floor("(floor)"),
         Subject::seen("no observer", |builder| builder),
+        Subject::seen("no observer, once more", |builder| builder),
         Subject::seen("an observer that does nothing", |builder| {
             builder.observer(|_: &str, _: &Event| {})
         }),
@@ -160,9 +177,15 @@ fn main() {
             subject.sample();
         }
     }
-    let none = subjects[0].median();
-    println!("| observer | ns a call | more than none | least | allocations a call |");
-    println!("|---|---|---|---|---|");
+    let of =
+        |name: &str| subjects.iter().find(|subject| subject.name == name).expect("it is there");
+    let median = |name: &str| of(name).median();
+    let (floor, none) = (median("(floor)"), median("no observer"));
+    println!(
+        "| observer | ns a call | of the floor | more than none | least | allocations a call |"
+    );
+    println!("|---|---|---|---|---|---|");
+    let mut allocated = Vec::new();
     for subject in &subjects {
         let allocations = allocation_counter::measure(|| {
             for _ in 0..CALLS {
@@ -172,10 +195,29 @@ fn main() {
         // What was dropped cost nothing.
         assert_eq!(subject.dependency.snapshot().events_dropped, 0, "{}", subject.name);
         let (name, median, least) = (subject.name, subject.median(), subject.least());
+        let allocations = allocations.count_total as f64 / CALLS as f64;
         println!(
-            "| {name} | {median:.0} | {:+.0} | {least:.0} | {:.2} |",
+            "| {name} | {median:.0} | {:.2} | {:+.0} | {least:.0} | {allocations:.2} |",
+            median / floor,
             median - none,
-            allocations.count_total as f64 / CALLS as f64
         );
+        allocated.push((name, allocations));
     }
+    let noise = (median("no observer, once more") - none).abs();
+    let ignored = median("an observer that does nothing") - none;
+    let statsd = median("statsd") - none;
+    let of =
+        |name: &str| allocated.iter().find(|(known, _)| *known == name).map(|(_, count)| *count);
+    let verdict = |kept: bool| if kept { "kept" } else { "BROKEN" };
+    println!();
+    println!(
+        "no observer: {:.2} of the floor, noise {noise:.1} ns; being seen by one that does nothing costs \
+         {ignored:.1} ns more, and more than noise: {}",
+        none / floor,
+        verdict(ignored > noise),
+    );
+    println!(
+        "statsd: {statsd:+.0} ns of at most +250, allocations as without: {}",
+        verdict(statsd <= 250.0 && of("statsd") <= of("no observer")),
+    );
 }

@@ -269,8 +269,8 @@ impl Observer for Logs {
             What::RetryDecided { wait, cause } => {
                 line!(debug, id, event, ?wait, cause = cause.name(), "retry");
             }
-            What::Hedged { after } => {
-                line!(debug, id, event, ?after, "hedge");
+            What::Hedged { attempt, after, .. } => {
+                line!(debug, id, event, attempt, netloc = netloc(), ?after, "hedge");
             }
             What::RetrySuppressed { why } => {
                 line!(debug, id, event, why = why.name(), "no retry");
@@ -337,7 +337,7 @@ impl Observer for Logs {
                 line!(info, id, event, "policy reloaded");
             }
             What::Closed => line!(info, id, event, "closed"),
-            What::EventsDropped { count } => {
+            What::EventsDropped { count, .. } => {
                 limited!(self, id, event, Lost, warn, count, "events dropped");
             }
             _ => {}

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use dace_core::{Event, Netloc, Observer, Outcome, What, Why};
+use dace_core::{Event, Netloc, Observer, Outcome, Reason, What, Why};
 use metrics::{Counter, Gauge, Histogram, Unit};
 
 use crate::names::{self, ByNetloc};
@@ -98,26 +98,8 @@ fn describe() {
     );
 }
 
-/// How calls end.
-const OUTCOMES: [&str; 6] = [
-    Outcome::Value.name(),
-    Outcome::Error.name(),
-    Outcome::Timeout.name(),
-    Outcome::Refused.name(),
-    Outcome::Dropped.name(),
-    Outcome::Panicked.name(),
-];
-
-/// Why failed attempts are not followed by a retry.
-const WHYS: [&str; 7] = [
-    Why::Class.name(),
-    Why::NotReplaySafe.name(),
-    Why::Budget.name(),
-    Why::Deadline.name(),
-    Why::Hint.name(),
-    Why::NoEndpoint.name(),
-    Why::NoAttempts.name(),
-];
+/// What answers in place of a call.
+const ANSWERS: [&str; 3] = ["cache", "stale", "shared"];
 
 /// The handles of one dependency.
 #[derive(Debug)]
@@ -155,15 +137,15 @@ impl Series {
     fn new(dependency_id: &str) -> Self {
         let id = dependency_id.to_owned();
         Self {
-            calls: Labelled::new("dace_calls_total", "outcome", &id, None).born(&OUTCOMES),
+            calls: Labelled::new("dace_calls_total", "outcome", &id, None).born(&Outcome::NAMES),
             call_time: metrics::histogram!("dace_call_duration_seconds", "dependency" => id.clone()),
             fallbacks: metrics::counter!("dace_fallbacks_total", "dependency" => id.clone()),
-            answers: Labelled::new("dace_answers_total", "from", &id, None),
+            answers: Labelled::new("dace_answers_total", "from", &id, None).born(&ANSWERS),
             open: metrics::gauge!("dace_open_attempts", "dependency" => id.clone()),
             retries: metrics::counter!("dace_retries_total", "dependency" => id.clone()),
             hedges: metrics::counter!("dace_hedges_total", "dependency" => id.clone()),
             suppressed: Labelled::new("dace_retries_suppressed_total", "why", &id, None)
-                .born(&WHYS),
+                .born(&Why::NAMES),
             queue_time: metrics::histogram!("dace_queue_duration_seconds", "dependency" => id.clone()),
             panic_mode: metrics::gauge!("dace_panic_mode", "dependency" => id.clone()),
             lost: metrics::counter!("dace_events_dropped_total", "dependency" => id.clone()),
@@ -185,7 +167,7 @@ impl At {
         Self {
             attempts: labelled("dace_attempts_total", "class"),
             attempt_time: metrics::histogram!("dace_attempt_duration_seconds", &labels),
-            rejected: labelled("dace_rejected_total", "reason"),
+            rejected: labelled("dace_rejected_total", "reason").born(&Reason::NAMES),
             circuit_changes: labelled("dace_circuit_changes_total", "to"),
             circuit_open: metrics::gauge!("dace_circuit_open", &labels),
             shut: HashSet::new(),
@@ -255,9 +237,9 @@ impl Observer for Metrics {
                 series.call_time.record(took.as_secs_f64());
             }
             What::FallbackUsed => series.fallbacks.increment(1),
-            What::CacheHit { .. } => series.answers.count("cache"),
-            What::StaleUsed { .. } => series.answers.count("stale"),
-            What::AnswerShared => series.answers.count("shared"),
+            What::CacheHit { .. } => series.answers.count(ANSWERS[0]),
+            What::StaleUsed { .. } => series.answers.count(ANSWERS[1]),
+            What::AnswerShared => series.answers.count(ANSWERS[2]),
             What::AttemptStarted { open, .. } => series.open.set(*open),
             What::AttemptEnded { netloc, class, took, open, .. } => {
                 series.open.set(*open);
@@ -282,7 +264,10 @@ impl Observer for Metrics {
             What::Removed { netloc } => series.at(netloc, |at| at.set_shut(netloc, false)),
             What::Paused { netloc, .. } => series.at(netloc, |at| at.pauses.increment(1)),
             What::PanicMode { on } => series.panic_mode.set(u32::from(*on)),
-            What::EventsDropped { count } => series.lost.increment(*count),
+            What::EventsDropped { count, open } => {
+                series.lost.increment(*count);
+                series.open.set(*open);
+            }
             _ => {}
         }
     }

@@ -294,7 +294,8 @@ impl Why {
     }
 
     /// The names of all, in the order of [`index`](Self::index).
-    pub(crate) const NAMES: [&'static str; 8] = [
+    #[doc(hidden)]
+    pub const NAMES: [&'static str; 8] = [
         "class",
         "not_replay_safe",
         "budget",

@@ -3,7 +3,6 @@
 use core::fmt;
 use core::time::Duration;
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::machine::circuit::CircuitState;
@@ -145,6 +144,10 @@ pub enum What {
     },
     /// An attempt takes longer than usual, and a second one begins beside it.
     Hedged {
+        /// The number of the second one.
+        attempt: u32,
+        /// What the second one is charged to so far.
+        netloc: Netloc,
         /// How long the first one has run.
         after: Duration,
     },
@@ -206,23 +209,44 @@ pub enum What {
     EventsDropped {
         /// How many since the last time that this was told.
         count: u64,
+        /// Attempts of the dependency under way: what is lost may have said so.
+        open: u32,
     },
 }
 
 impl What {
     /// Whether whoever misses it is wrong about the dependency until the next one.
     pub(crate) const fn is_state(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::CircuitChanged { .. }
-                | Self::Ejected { .. }
-                | Self::Readmitted { .. }
-                | Self::Removed { .. }
-                | Self::PanicMode { .. }
-                | Self::TargetsReplaced { .. }
-                | Self::Controlled { .. }
-                | Self::Closed
-        )
+            | Self::Ejected { .. }
+            | Self::Readmitted { .. }
+            | Self::Removed { .. }
+            | Self::PanicMode { .. }
+            | Self::TargetsReplaced { .. }
+            | Self::TargetAdded { .. }
+            | Self::TargetRemoved { .. }
+            | Self::TargetWeighed { .. }
+            | Self::Reloaded
+            | Self::Controlled { .. }
+            | Self::Closed => true,
+            Self::CallStarted
+            | Self::CallEnded { .. }
+            | Self::Queued { .. }
+            | Self::Dequeued { .. }
+            | Self::Refused { .. }
+            | Self::AttemptStarted { .. }
+            | Self::AttemptEnded { .. }
+            | Self::RetryDecided { .. }
+            | Self::RetrySuppressed { .. }
+            | Self::Paused { .. }
+            | Self::Hedged { .. }
+            | Self::FallbackUsed
+            | Self::CacheHit { .. }
+            | Self::StaleUsed { .. }
+            | Self::AnswerShared
+            | Self::EventsDropped { .. } => false,
+        }
     }
 }
 
@@ -308,15 +332,13 @@ pub enum Outcome {
 impl Outcome {
     /// The name used in logs and metrics.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Value => "value",
-            Self::Error => "error",
-            Self::Timeout => "timeout",
-            Self::Refused => "refused",
-            Self::Dropped => "dropped",
-            Self::Panicked => "panicked",
-        }
+        Self::NAMES[self as usize]
     }
+
+    /// The names of all, in their order.
+    #[doc(hidden)]
+    pub const NAMES: [&'static str; 6] =
+        ["value", "error", "timeout", "refused", "dropped", "panicked"];
 }
 
 impl Event {
@@ -325,6 +347,7 @@ impl Event {
         match &self.what {
             What::AttemptStarted { netloc, .. }
             | What::AttemptEnded { netloc, .. }
+            | What::Hedged { netloc, .. }
             | What::CircuitChanged { netloc, .. }
             | What::Ejected { netloc, .. }
             | What::Readmitted { netloc, .. }
@@ -345,9 +368,9 @@ impl Event {
     /// The number of the attempt that it concerns, if it concerns one.
     pub fn attempt(&self) -> Option<u32> {
         match self.what {
-            What::AttemptStarted { attempt, .. } | What::AttemptEnded { attempt, .. } => {
-                Some(attempt)
-            }
+            What::AttemptStarted { attempt, .. }
+            | What::AttemptEnded { attempt, .. }
+            | What::Hedged { attempt, .. } => Some(attempt),
             _ => None,
         }
     }
@@ -399,71 +422,5 @@ impl Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} call {}: {:?}", self.at, self.call, self.what)
-    }
-}
-
-/// Sees every event of a dependency.
-///
-/// Events come in order, one at a time, outside every lock, from the task that happened to find
-/// nobody else delivering: so an observer must be quick, and may call back into the dependency.
-/// A panic goes to the caller of the call that delivered; the event is gone, the next are delivered
-/// by others.
-pub trait Observer: Send + Sync + 'static {
-    /// `event` happened in the dependency called `dependency_id`.
-    fn on_event(&self, dependency_id: &str, event: &Event);
-
-    /// Whether it reads the errors of events. If nobody does, which is the default, none is ever
-    /// rendered. Asked for each error, so it must be quick.
-    fn wants_errors(&self) -> bool {
-        false
-    }
-
-    /// A span for the call of this number, if it wants one: the wrapped function and the fallback are
-    /// called, polled and dropped inside of it. Asked when a call begins its first attempt, or its
-    /// fallback. Default: none.
-    fn span(&self, dependency_id: &str, call: u64) -> Option<Box<dyn Span>> {
-        let _ = (dependency_id, call);
-        None
-    }
-
-    /// The dependency is flushed or closed: what it holds back goes out now. It may wait for that,
-    /// but not for long: observers are flushed one after the other, and what calls is a thread of the
-    /// executor. Default: nothing.
-    fn flush(&self) {}
-}
-
-/// What is around whatever runs of one call's wrapped function. From [`Observer::span`].
-pub trait Span: Send + Sync {
-    /// Calls `poll`, once, inside of the span.
-    fn within(&self, poll: &mut dyn FnMut());
-}
-
-macro_rules! forward_to_observer {
-    ($($pointer:ident),*) => {$(
-        impl Observer for $pointer<dyn Observer> {
-            fn on_event(&self, dependency_id: &str, event: &Event) {
-                (**self).on_event(dependency_id, event);
-            }
-
-            fn wants_errors(&self) -> bool {
-                (**self).wants_errors()
-            }
-
-            fn span(&self, dependency_id: &str, call: u64) -> Option<Box<dyn Span>> {
-                (**self).span(dependency_id, call)
-            }
-
-            fn flush(&self) {
-                (**self).flush();
-            }
-        }
-    )*};
-}
-
-forward_to_observer!(Box, Arc);
-
-impl<F: Fn(&str, &Event) + Send + Sync + 'static> Observer for F {
-    fn on_event(&self, dependency_id: &str, event: &Event) {
-        self(dependency_id, event);
     }
 }

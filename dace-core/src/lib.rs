@@ -20,6 +20,7 @@ pub mod http;
 mod instant;
 pub mod machine;
 mod netloc;
+mod observer;
 mod policy;
 mod refusal;
 mod render;
@@ -46,11 +47,12 @@ pub use driver::{
 pub use driver::{Base, Story};
 pub use driver::{Cache, Cached, Coalesced, Failure, Group, Part, Rescued};
 pub use error::{ConfigError, Error, Trail, WaitCause, Why};
-pub use event::{Control, Event, Observer, Outcome, Phase, Span, What};
+pub use event::{Control, Event, Outcome, Phase, What};
 pub use http::{DeadlineHeader, HttpBackend, HttpError, NoHttp};
 pub use instant::Instant;
 pub use machine::circuit::CircuitState;
 pub use netloc::{Netloc, Scheme, Target, TargetError};
+pub use observer::{Observer, Span};
 pub use policy::{
     AdaptiveLimit, Backoff, Balancing, Bounds, Breaker, Budget, CachePolicy, Hedge, Hints, Lint,
     Policy, Priority, RateLimit, Throttle,

@@ -46,19 +46,23 @@ pub enum Reason {
 impl Reason {
     /// The name used in events and metrics.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::CircuitOpen => "circuit_open",
-            Self::Paused => "paused",
-            Self::Full => "full",
-            Self::NoEndpoint => "no_endpoint",
-            Self::Closed => "closed",
-            Self::Config => "config",
-            Self::RateLimit => "rate_limit",
-            Self::Throttle => "throttle",
-            Self::SharedLimit => "shared_limit",
-            Self::Shed => "shed",
-        }
+        Self::NAMES[self as usize]
     }
+
+    /// The names of all, in their order.
+    #[doc(hidden)]
+    pub const NAMES: [&'static str; 10] = [
+        "circuit_open",
+        "paused",
+        "full",
+        "no_endpoint",
+        "closed",
+        "config",
+        "rate_limit",
+        "throttle",
+        "shared_limit",
+        "shed",
+    ];
 }
 
 impl Refusal {

@@ -42,26 +42,39 @@ fn scrub(text: &str) -> String {
         let (before, after) = rest.split_at(at + 3);
         let (url, behind) = after.split_at(end_of_url(after));
         clean.push_str(before);
-        let bare = match url.rsplit_once('@') {
-            Some((_, bare)) => {
-                clean.push_str("…@");
-                bare
-            }
-            None => url,
-        };
-        match bare.find(['?', '#']) {
-            Some(at) => {
-                let (path, secret) = bare.split_at(at);
-                clean.push_str(path);
-                clean.push_str(&secret[..1]);
-                clean.push('…');
-            }
-            None => clean.push_str(bare),
-        }
+        push_bare(&mut clean, url);
         rest = behind;
     }
     clean.push_str(rest);
     clean.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
+}
+
+/// What is no secret of the URL behind its scheme.
+fn push_bare(clean: &mut String, url: &str) {
+    let (head, tail) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
+    if tail.contains('@') && !is_place(head) {
+        // The mark may be part of a password.
+        return clean.push('…');
+    }
+    match head.rsplit_once('@') {
+        Some((_, bare)) => {
+            clean.push_str("…@");
+            clean.push_str(bare);
+        }
+        None => clean.push_str(head),
+    }
+    if let Some(mark) = tail.get(..1) {
+        clean.push_str(mark);
+        clean.push('…');
+    }
+}
+
+/// Whether it has a host, with a port or without, and a path: so it is not the beginning of a password.
+fn is_place(head: &str) -> bool {
+    head.split_once('/').is_some_and(|(host, _)| {
+        let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+        host.contains('@') || port.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// Where the URL ends that begins the text. Quotes and brackets may be part of one, of a secret even, and
@@ -124,6 +137,13 @@ mod tests {
             ("http://u:p\"s3cret@h/, twice", "http://…@h/, twice"),
             ("http://h/cb#access_token=s3cret.", "http://h/cb#…."),
             ("http://h/#a?b http://h/?a#b", "http://h/#… http://h/?…"),
+            ("http://h/?e=a@b&t=s", "http://h/?…"),
+            ("http://h:80/?password=p@ss", "http://h:80/?…"),
+            ("http://h/#a@b", "http://h/#…"),
+            ("http://u:p@h/?e=a@b", "http://…@h/?…"),
+            ("http://u:p?x@h/", "http://…"),
+            ("http://u:p/w?x@h/", "http://…"),
+            ("http://h?a=b", "http://h?…"),
             ("a\u{2028}b\u{202e}c\u{2066}d\u{200f}e\u{feff}", "a b c d e "),
         ] {
             assert_eq!(scrub(text), cleaned);

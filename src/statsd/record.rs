@@ -53,7 +53,7 @@ impl Record {
             What::StaleUsed { .. } => Told::Stale,
             What::AnswerShared => Told::Shared,
             What::CircuitChanged { to, .. } => Told::Circuit(*to),
-            What::EventsDropped { count } => Told::Lost(*count),
+            What::EventsDropped { count, .. } => Told::Lost(*count),
             _ => return None,
         };
         // A call is at no certain server.
@@ -63,7 +63,7 @@ impl Record {
 
     /// Whether it is so frequent that a part may stand for the whole.
     pub(super) fn is_sampled(&self) -> bool {
-        !matches!(self.told, Told::Circuit(_))
+        !matches!(self.told, Told::Circuit(_) | Told::Lost(_))
     }
 
     /// The lines that it becomes: each a name, the part after its last dot, and a value.
@@ -73,7 +73,7 @@ impl Record {
             Told::Call(outcome, took) => {
                 let name = match outcome {
                     Outcome::Value => "success",
-                    Outcome::Dropped | Outcome::Panicked => "dropped",
+                    Outcome::Dropped => "dropped",
                     _ => "error",
                 };
                 line("call.", name, ONE);
@@ -109,10 +109,12 @@ impl Record {
     }
 }
 
-/// The number of attempts under way after the event, if it changed.
+/// The number of attempts under way after the event, if it says so.
 pub(super) fn open(event: &Event) -> Option<u32> {
     match event.what {
-        What::AttemptStarted { open, .. } | What::AttemptEnded { open, .. } => Some(open),
+        What::AttemptStarted { open, .. }
+        | What::AttemptEnded { open, .. }
+        | What::EventsDropped { open, .. } => Some(open),
         _ => None,
     }
 }

@@ -90,23 +90,45 @@ fn close_waits_for_whoever_delivers() {
     open.send(()).unwrap();
     thread.join().unwrap();
     assert!(flag.0.load(Ordering::SeqCst), "it is woken");
+    assert!(flushed_at.lock().unwrap().is_empty(), "who delivers flushes for nobody");
     assert_eq!(close.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Ready(0));
-    let count = seen.events().len();
-    assert_eq!(count, 5);
-    assert_eq!(flushed_at.lock().unwrap().last(), Some(&count));
+    assert_eq!(seen.events().len(), 5);
+    assert_eq!(*flushed_at.lock().unwrap(), [5], "once, after everything");
 }
 
 #[test]
-fn whoever_delivers_flushes_for_those_who_could_not() {
+fn close_delivers_and_flushes_what_somebody_who_panicked_left() {
+    let sim = Sim::new(1);
+    let Blocked { dependency, seen, flushed_at, open, thread } = blocked(&sim);
+    let flag = Arc::new(Flag::default());
+    let waker = Waker::from(flag.clone());
+    let mut close = pin!(dependency.close(secs(10)));
+    assert!(close.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(open);
+    thread.join().expect_err("the observer's own panic");
+    assert!(flag.0.load(Ordering::SeqCst), "it is woken");
+    assert_eq!(close.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Ready(0));
+    let events = seen.events();
+    assert_eq!(
+        (events.len(), &events[3].what),
+        (4, &What::Closed),
+        "all but the one it panicked at"
+    );
+    assert_eq!(*flushed_at.lock().unwrap(), [4]);
+}
+
+#[test]
+fn flush_waits_for_nobody_and_flushes_what_was_delivered_so_far() {
     let sim = Sim::new(1);
     let Blocked { dependency, seen, flushed_at, open, thread } = blocked(&sim);
     dependency.flush();
-    assert!(flushed_at.lock().unwrap().is_empty(), "nothing was flushed yet");
+    assert_eq!(*flushed_at.lock().unwrap(), [3], "all but what the other one has in hand");
     open.send(()).unwrap();
     thread.join().unwrap();
-    let flushes = flushed_at.lock().unwrap().clone();
     assert_eq!(seen.events().len(), 4);
-    assert_eq!(flushes, [4], "after what it had in hand");
+    assert_eq!(*flushed_at.lock().unwrap(), [3], "who delivers flushes for nobody");
+    dependency.flush();
+    assert_eq!(*flushed_at.lock().unwrap(), [3, 4]);
 }
 
 #[test]

@@ -170,39 +170,51 @@ fn what_was_lost_is_told_as_a_number_and_changes_of_state_are_not_lost_with_it()
         a.flush();
         let events = seen.events().split_off(before);
         let lost = |event: &Event| match event.what {
-            What::EventsDropped { count } => Some(count),
+            What::EventsDropped { count, open } => Some((count, open)),
             _ => None,
         };
         let told: Vec<_> = events.iter().filter_map(lost).collect();
-        assert_eq!(told, [a.snapshot().events_dropped]);
-        assert_eq!(events.len() - 1 + told[0] as usize, 3000 + 2, "two for the circuit");
+        assert_eq!(told, [(a.snapshot().events_dropped, 0)], "none is open any more");
+        assert_eq!(events.len() - 1 + told[0].0 as usize, 3000 + 2, "two for the circuit");
         assert!(events.is_sorted_by_key(|event| event.at));
     });
 }
 
 #[test]
 fn a_change_of_state_finds_room_in_a_full_ring() {
-    let sim = Sim::new(1);
-    sim.server("http://a:80").hangs(..);
-    let seen = Seen::default();
-    let a = dependency(&sim, |builder| {
-        let builder = builder.targets(["http://a:80"]).observer(seen.clone());
-        builder.max_open_per_netloc(2000).http_pool_size(2000)
-    });
-    sim.run(async {
-        let calls: Vec<_> = (0..1500).map(|_| Box::pin(a.call(|call| get(call, "/")))).collect();
-        let all = Box::pin(futures_util::future::join_all(calls));
-        let both = futures_util::future::select(all, Box::pin(sim.sleep(ms(1)))).await;
-        let control = a.circuit("a:80").unwrap();
-        a.flush();
-        // Three thousand events, that nobody delivers.
-        drop(both);
-        control.force_open();
-        a.flush();
-        assert!(a.snapshot().events_dropped > 0);
-    });
-    let opened = |event: &&Event| matches!(event.what, What::CircuitChanged { .. });
-    assert_eq!(seen.events().iter().filter(opened).count(), 1);
+    let b = || "http://b:80".parse().unwrap();
+    let changes: [(&str, &dyn Fn(&Dependency)); 5] = [
+        ("CircuitChanged", &|a| assert!(a.circuit("a:80").unwrap().force_open())),
+        ("TargetAdded", &|a| a.add_target("http://c:80").unwrap()),
+        ("TargetWeighed", &|a| assert!(a.set_weight(&b(), 2).unwrap())),
+        ("TargetRemoved", &|a| assert!(a.remove_target(&b()).unwrap())),
+        ("Reloaded", &|a| a.reload(a.policy()).unwrap()),
+    ];
+    for (name, change) in changes {
+        let sim = Sim::new(1);
+        let seen = Seen::default();
+        let a = dependency(&sim, |builder| {
+            let builder = builder.targets(["http://a:80", "http://b:80"]).observer(seen.clone());
+            builder.max_open_per_netloc(2000).http_pool_size(2000)
+        });
+        for server in ["http://a:80", "http://b:80"] {
+            sim.server(server).hangs(..);
+        }
+        sim.run(async {
+            let calls: Vec<_> =
+                (0..1500).map(|_| Box::pin(a.call(|call| get(call, "/")))).collect();
+            let all = Box::pin(futures_util::future::join_all(calls));
+            let both = futures_util::future::select(all, Box::pin(sim.sleep(ms(1)))).await;
+            a.flush();
+            // Three thousand events, that nobody delivers.
+            drop(both);
+            change(&a);
+            a.flush();
+            assert!(a.snapshot().events_dropped > 0);
+        });
+        let told = |event: &&Event| format!("{:?}", event.what).starts_with(name);
+        assert_eq!(seen.events().iter().filter(told).count(), 1, "{name}");
+    }
 }
 
 #[test]

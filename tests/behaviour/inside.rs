@@ -61,6 +61,10 @@ fn a_snapshot_shows_circuit_queue_counts_latency_pause_budget_and_totals_at_one_
         let table = snapshot.to_string();
         assert!(table.contains("calls so far: 3 succeeded, 2 failed, 0 timed out"), "{table}");
         assert!(table.contains("attempts so far: 3 success, 1 throttled, 1 transient"), "{table}");
+        assert!(
+            table.contains("\nprotections so far: 1 circuits opened; no retry for "),
+            "{table}"
+        );
         assert!(table.contains("busy:80"), "{table}");
     });
 }

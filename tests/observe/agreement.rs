@@ -1,9 +1,16 @@
 //! One run, seen five ways: logs, statsd, metrics, reports and snapshot agree number for number.
 
 use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
 
-use dace::{Breaker, Event, Logs, Metrics, Snapshot, Statsd, StatsdExt as _, What};
-use dace_sim::Sim;
+use dace::{
+    Breaker, Cache, CachePolicy, Event, Group, Hedge, HttpError, Logs, Metrics, RateLimit,
+    SharedLimit, Snapshot, Statsd, StatsdExt as _, Throttle, What,
+};
+use dace_sim::{Sim, SimRuntime};
 
 use crate::support::{Lines, Seen, dependency, get, ms, recorded, secs, values};
 
@@ -18,8 +25,19 @@ struct Run {
     reports: Vec<Vec<Event>>,
 }
 
+/// Waits until it ends, or panics.
+async fn caught(call: impl Future) {
+    let mut call = pin!(call);
+    poll_fn(|cx| {
+        let poll = AssertUnwindSafe(|| call.as_mut().poll(cx).map(drop));
+        catch_unwind(poll).unwrap_or(Poll::Ready(()))
+    })
+    .await;
+}
+
 /// Half a minute of calls to three servers that fail, hang, ask for pauses and go away; a short queue,
-/// a small budget, a fallback for every second call, and callers that give up.
+/// limits of every kind, a small budget, hedges, a fallback for every second call, a cache and equal calls, callers that
+/// give up, and a function that panics.
 fn run() -> Run {
     let sim = Sim::new(11);
     for (target, share) in [("http://a:80", 0.1), ("http://b:80", 0.4), ("http://c:80", 0.0)] {
@@ -27,6 +45,9 @@ fn run() -> Run {
     }
     sim.server("http://c:80").down(secs(3)..secs(15)).hangs(secs(20)..secs(22));
     let (lines, seen) = (Lines::default(), Seen::default());
+    let kept = CachePolicy::new().ttl(ms(250)).stale_if_error(secs(5));
+    let (cache, group) = (Cache::new(kept).unwrap(), Group::new());
+    let together = SharedLimit::on::<SimRuntime>().rate(RateLimit::new(95, secs(1)).burst(5));
     let ((snapshot, reports, page), log) = recorded(|page| {
         let all = dependency(&sim, |builder| {
             builder
@@ -38,6 +59,10 @@ fn run() -> Run {
                 .breaker(Breaker::new().consecutive_failures(3))
                 .circuit_reset_timeout(secs(1))
                 .budget(dace::Budget::new().banked(20))
+                .hedge(Hedge::new().max_extra(0.5))
+                .throttle(Throttle::new())
+                .rate_limit(RateLimit::new(40, secs(1)).burst(2))
+                .shared_limit(&together)
                 .observer(seen.clone())
                 .observer(Logs::new())
                 .observer(Metrics::new())
@@ -46,7 +71,7 @@ fn run() -> Run {
         let reports = sim.run(async {
             let mut calls = Vec::new();
             for number in 0..3_000u32 {
-                let all = all.clone();
+                let (all, cache, group) = (all.clone(), cache.clone(), group.clone());
                 calls.push(sim.spawn(async move {
                     match number % 10 {
                         // Too short for anybody.
@@ -59,6 +84,23 @@ fn run() -> Run {
                             let call = all.call(|call| get(call, "/")).report();
                             let report = futures_util::FutureExt::now_or_never(call);
                             report.map(|report| report.decisions)
+                        }
+                        7 => {
+                            let call = || all.call(|call| get(call, "/")).shared(&group, 7);
+                            let (one, two) = (call().cached(&cache, 7), call().cached(&cache, 7));
+                            let _ = futures_util::future::join(one, two).await;
+                            None
+                        }
+                        9 if number % 1_000 == 999 => {
+                            let call =
+                                all.call(|_| async { panic!("its own") as Result<(), HttpError> });
+                            caught(call).await;
+                            None
+                        }
+                        // At a certain server, whose circuit may be open.
+                        3 if number % 100 == 3 => {
+                            let call = all.call(|call| get(call, "http://c:80/")).report();
+                            Some(call.await.decisions)
                         }
                         n if n % 2 == 0 => {
                             let call = all.call(|call| get(call, "/"));
@@ -93,7 +135,8 @@ fn logs_statsd_metrics_reports_and_snapshot_agree_number_for_number() {
         }
     };
     tell("call.success".into(), totals.succeeded);
-    tell("call.error".into(), totals.failed + totals.timed_out + totals.refused);
+    let failed = totals.failed + totals.timed_out + totals.refused + totals.panicked;
+    tell("call.error".into(), failed);
     tell("call.dropped".into(), totals.dropped);
     tell("call.fallback".into(), totals.fallbacks);
     for (class, count) in totals.classes.iter() {
@@ -106,10 +149,34 @@ fn logs_statsd_metrics_reports_and_snapshot_agree_number_for_number() {
     }
     tell("rejected.rate_limited".into(), totals.rate_limited);
     tell("rejected.circuit_open".into(), totals.circuit_open);
+    tell("rejected.throttle".into(), totals.throttled);
+    tell("rejected.shared_limit".into(), totals.shared_limited);
+    tell("rejected.no_endpoint".into(), totals.no_endpoint);
+    tell("answer.cached".into(), totals.cached);
+    tell("answer.stale".into(), totals.stale);
+    tell("answer.shared".into(), totals.shared);
     tell("circuit.opened".into(), totals.opened);
     tell("circuit.half_open".into(), totals.half_opened);
     tell("circuit.closed".into(), totals.closed);
-    assert!(truth.len() >= 13, "the run shows too little: {truth:#?}");
+    for name in [
+        "call.dropped",
+        "call.fallback",
+        "hedge",
+        "retry",
+        "rejected.rate_limited",
+        "rejected.circuit_open",
+        "rejected.throttle",
+        "rejected.shared_limit",
+        "answer.cached",
+        "answer.stale",
+        "answer.shared",
+        "circuit.opened",
+        "circuit.half_open",
+        "circuit.closed",
+    ] {
+        assert!(truth.contains_key(name), "the run shows no {name}: {truth:#?}");
+    }
+    assert!(totals.panicked > 0);
     assert_eq!(totals.attempts, totals.classes.iter().map(|(_, count)| count).sum::<u64>());
 
     // statsd
@@ -118,8 +185,7 @@ fn logs_statsd_metrics_reports_and_snapshot_agree_number_for_number() {
     for (name, count) in &truth {
         assert_eq!(told(name), *count, "statsd: {name}");
     }
-    let calls =
-        totals.succeeded + totals.failed + totals.timed_out + totals.refused + totals.dropped;
+    let calls = totals.succeeded + failed + totals.dropped;
     assert_eq!((told("call"), told("attempt")), (calls, totals.attempts));
     let queued = told("queue");
     assert!(queued > 0 && told("open") > 0);
@@ -138,6 +204,7 @@ fn logs_statsd_metrics_reports_and_snapshot_agree_number_for_number() {
         ("timeout", totals.timed_out),
         ("refused", totals.refused),
         ("dropped", totals.dropped),
+        ("panicked", totals.panicked),
     ] {
         let key = format!("dace_calls_total {outcome}");
         assert_eq!(outcomes.get(&key).copied().unwrap_or(0.0) as u64, count, "metrics: {key}");
@@ -152,10 +219,21 @@ fn logs_statsd_metrics_reports_and_snapshot_agree_number_for_number() {
         let key = format!("dace_retries_suppressed_total {why}");
         assert_eq!(whys.get(&key).copied().unwrap_or(0.0) as u64, count, "metrics: {key}");
     }
-    let (reasons, states) = (by("reason"), by("to"));
+    let (reasons, states, answers) = (by("reason"), by("to"), by("from"));
+    let of_limits = ["full", "paused", "rate_limit", "shed"];
+    let of_limits =
+        of_limits.map(|reason| reasons[&format!("dace_rejected_total {reason}")] as u64);
+    assert_eq!(of_limits.iter().sum::<u64>(), totals.rate_limited);
+    assert!(of_limits[0] > 0 && of_limits[2] > 0, "{of_limits:?}");
     for (key, values, count) in [
         ("dace_rejected_total circuit_open", &reasons, totals.circuit_open),
-        ("dace_rejected_total full", &reasons, totals.rate_limited),
+        ("dace_rejected_total throttle", &reasons, totals.throttled),
+        ("dace_rejected_total shared_limit", &reasons, totals.shared_limited),
+        ("dace_rejected_total no_endpoint", &reasons, totals.no_endpoint),
+        ("dace_answers_total cache", &answers, totals.cached),
+        ("dace_answers_total stale", &answers, totals.stale),
+        ("dace_answers_total shared", &answers, totals.shared),
+        ("dace_hedges_total", &states, totals.hedges),
         ("dace_circuit_changes_total open", &states, totals.opened),
         ("dace_circuit_changes_total half_open", &states, totals.half_opened),
         ("dace_circuit_changes_total closed", &states, totals.closed),
@@ -181,10 +259,13 @@ fn logs_statsd_metrics_reports_and_snapshot_agree_number_for_number() {
     };
     assert_eq!(lines_with("dace: call succeeded"), totals.succeeded);
     assert_eq!(lines_with("dace: call dropped"), totals.dropped);
-    let failed = totals.failed + totals.timed_out + totals.refused;
     assert_eq!(lines_with("dace: call failed") + left_out("\"failed calls\""), failed);
     assert!(lines_with("dace: call failed") <= 4 * 5 * 4, "a flood");
-    assert_eq!(lines_with("dace: fallback used") + left_out("\"fallbacks\""), totals.fallbacks);
+    let made_up = lines_with("dace: fallback used") + lines_with("dace: stale answer used");
+    assert_eq!(made_up + left_out("\"fallbacks\""), totals.fallbacks + totals.stale);
+    assert_eq!(lines_with("dace: answer from cache"), totals.cached);
+    assert_eq!(lines_with("dace: answer shared"), totals.shared);
+    assert_eq!(lines_with("dace: hedge "), totals.hedges);
     for (class, count) in totals.classes.iter() {
         let ended = log.iter().filter(|line| line.contains("dace: attempt ended"));
         let of = ended.filter(|line| line.contains(&format!(" class=\"{class}\"")));
@@ -195,7 +276,9 @@ fn logs_statsd_metrics_reports_and_snapshot_agree_number_for_number() {
         lines_with("dace: no retry "),
         totals.suppressed.iter().map(|(_, n)| n).sum::<u64>()
     );
-    assert_eq!(lines_with("dace: refused "), totals.rate_limited + totals.circuit_open);
+    let by_limits = totals.rate_limited + totals.throttled + totals.shared_limited;
+    let refused = by_limits + totals.circuit_open + totals.no_endpoint;
+    assert_eq!(lines_with("dace: refused "), refused);
     let opened = lines_with("circuit changed") - lines_with("to=\"closed\"");
     assert_eq!(opened + left_out("\"circuits that opened\""), totals.opened + totals.half_opened);
     assert_eq!(lines_with("to=\"closed\"") + left_out("\"circuits that closed\""), totals.closed);
@@ -205,7 +288,8 @@ fn logs_statsd_metrics_reports_and_snapshot_agree_number_for_number() {
     for event in events.iter().filter(|event| event.what != What::FallbackUsed) {
         stories.entry(event.call).or_default().push(event);
     }
-    assert_eq!(reports.len() as u64, calls - totals.dropped);
+    // Of all but every tenth task and those that panicked, unless it was dropped.
+    assert_eq!(reports.len() as u64, 3_000 - 300 - 3 - totals.dropped);
     for report in &reports {
         assert_eq!(report.iter().collect::<Vec<_>>(), stories[&report[0].call]);
     }

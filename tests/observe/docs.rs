@@ -1,10 +1,16 @@
-//! The page in the docs knows every event, metric, statsd name and log line.
+//! The page in the docs knows every event, metric, statsd name and log line, each where it belongs.
 
 const PAGE: &str = include_str!("../../docs/observing.md");
 
+/// The name is in the first column of the section's table.
 #[track_caller]
-fn assert_known(name: &str, what: &str) {
-    assert!(PAGE.contains(&format!("`{name}`")), "docs/observing.md has no {what} `{name}`");
+fn assert_known(name: &str, section: &str) {
+    let (_, rest) = PAGE.split_once(&format!("\n# {section}\n")).expect("there is such a section");
+    // Code has such lines too, though none after an empty one.
+    let own = rest.split("\n\n# ").next().unwrap();
+    let mut firsts = own.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    let known = firsts.any(|names| names.contains(&format!("`{name}`")));
+    assert!(known, "docs/observing.md has no `{name}` in the table of {section}");
 }
 
 /// What is between quotes in a line, if it is all of the line but for punctuation.
@@ -21,7 +27,7 @@ fn the_page_knows_every_event() {
     let names: Vec<_> = variants.lines().filter(|line| line.len() > 4).filter(named).collect();
     assert!(names.len() >= 18, "{names:?}");
     for name in names {
-        assert_known(name.trim().trim_end_matches([' ', '{', ',']), "event");
+        assert_known(name.trim().trim_end_matches([' ', '{', ',']), "Events");
     }
 }
 
@@ -33,7 +39,7 @@ fn the_page_and_the_docs_know_every_metric() {
     let names: std::collections::BTreeSet<_> = names.collect();
     assert_eq!(names.len(), 17);
     for name in names {
-        assert_known(name, "metric");
+        assert_known(name, "Metrics");
         assert!(docs.contains(&format!("| `{name}` |")), "the docs of `Metrics` lack {name}");
         let described = format!("!(\"{name}\"");
         let apart = format!("!(\n        \"{name}\"");
@@ -48,7 +54,7 @@ fn the_page_knows_every_name_of_statsd() {
     for call in source.split("line(\"").skip(1) {
         let texts: Vec<_> = call.split('"').take(3).collect();
         match texts[..] {
-            [name, ", ", last] => assert_known(&format!("{name}{last}"), "statsd name"),
+            [name, ", ", last] => assert_known(&format!("{name}{last}"), "statsd"),
             [name, ..] => assert!(name.ends_with('.'), "{name}"),
             [] => unreachable!("something comes after it"),
         }
@@ -59,13 +65,13 @@ fn the_page_knows_every_name_of_statsd() {
         lines.filter_map(|line| line.split(':').next()).collect();
     assert!(names.len() > 10, "{names:?}");
     for name in names.into_iter().filter(|name| !name.starts_with("retry.suppressed.")) {
-        assert_known(name, "statsd name");
+        assert_known(name, "statsd");
     }
     for class in ["refused", "rejected", "timeout", "failure", "retry_requested", "cancelled"] {
-        assert_known(&format!("attempt.{class}"), "statsd name");
+        assert_known(&format!("attempt.{class}"), "statsd");
     }
     for name in ["call.success", "call.error", "call.dropped", "open", "dropped"] {
-        assert_known(name, "statsd name");
+        assert_known(name, "statsd");
     }
 }
 
@@ -82,7 +88,7 @@ fn the_page_knows_every_log_line() {
     let names: Vec<_> = own_lines.chain(at_ends).filter(is_text).collect();
     assert!(names.len() >= 19, "{names:#?}");
     for name in names {
-        assert_known(name, "log line");
+        assert_known(name, "Logs");
     }
-    assert_known("lines left out", "log line");
+    assert_known("lines left out", "Logs");
 }

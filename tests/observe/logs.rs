@@ -138,16 +138,16 @@ fn an_error_is_logged_with_all_its_sources_and_without_secrets() {
     sim.server("http://a:80").resets(..);
     let ((), log) = recorded(|_| {
         let any = dependency(&sim, |builder| builder.observer(Logs::new()).retry_attempts(0));
-        let load = || Load {
-            url: "http://user:s3cret@a/p?token=s3cret",
-            source: std::io::Error::other("disk full"),
-        };
-        sim.run(any.call(|_| ready(Err::<(), _>(load())))).unwrap_err();
+        for url in ["http://user:s3cret@a/p?token=s3cret", "http://a/x?email=a@b.com&t=s3cret"] {
+            let load = || Load { url, source: std::io::Error::other("disk full") };
+            sim.run(any.call(|_| ready(Err::<(), _>(load())))).unwrap_err();
+        }
         let call = any.call(|call| get(call, "http://user:s3cret@a/?s3cret"));
         sim.run(call).unwrap_err();
     });
     let text = log.join("\n");
     assert!(text.contains("error=\"could not load http://…@a/p?…: disk full\""), "{text}");
+    assert!(text.contains("error=\"could not load http://a/x?…: disk full\""), "{text}");
     let reset = "a:80: connection reset; the server may have processed the request: simulated";
     assert!(text.contains(reset), "{text}");
     assert!(!text.contains("s3cret"), "{text}");

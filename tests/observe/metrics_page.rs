@@ -63,7 +63,7 @@ fn of_the_netlocs_that_are_told_apart_no_more_the_open_circuits_are_counted() {
 fn events_that_were_lost_are_told_by_every_sink() {
     let sim = Sim::new(1);
     sim.server("http://a:80").hangs(..);
-    let lines = Lines::default();
+    let (lines, sampled) = (Lines::default(), Lines::default());
     let ((lost, page), log) = recorded(|page| {
         let a = dependency(&sim, |builder| {
             builder
@@ -73,6 +73,7 @@ fn events_that_were_lost_are_told_by_every_sink() {
                 .observer(Logs::new())
                 .observer(Metrics::new())
                 .statsd(Statsd::sink(lines.clone()))
+                .statsd(Statsd::sink(sampled.clone()).sample_rate(1e-9))
         });
         sim.run(async {
             let calls: Vec<_> =
@@ -86,6 +87,37 @@ fn events_that_were_lost_are_told_by_every_sink() {
     assert!(lost > 1_000, "{lost}");
     assert_eq!(values(&page, "none")["dace_events_dropped_total"], lost as f64);
     assert_eq!(lines.sums()["dace.test.events.dropped"], lost as f64);
+    let whole = format!("dace.test.events.dropped:{lost}|c");
+    assert!(sampled.all().contains(&whole), "it is not sampled: {:#?}", sampled.all());
+    // What said that so many fewer are open was lost.
+    assert_eq!(values(&page, "none")["dace_open_attempts"], 0.0);
+    for lines in [lines, sampled] {
+        let lines = lines.all();
+        let open = lines.iter().rfind(|line| line.starts_with("dace.test.open:"));
+        assert_eq!(open.unwrap(), "dace.test.open:0|g");
+    }
     let told = format!(" WARN dace: events dropped dependency_id=\"test\" count={lost}");
     assert!(log.contains(&told), "{log:#?}");
+}
+
+#[test]
+fn what_is_counted_by_a_name_is_there_from_the_first_event_on() {
+    let sim = Sim::new(1);
+    recorded(|page| {
+        let any = dependency(&sim, |builder| builder.observer(Metrics::new()));
+        let call = any.call(|_| std::future::ready(Ok::<_, HttpError>(())));
+        sim.run(call).unwrap();
+        let page = page.render();
+        for (name, label, of) in [
+            ("dace_calls_total", "outcome", &dace::Outcome::NAMES[..]),
+            ("dace_retries_suppressed_total", "why", &dace::Why::NAMES[..]),
+            ("dace_rejected_total", "reason", &dace::Reason::NAMES[..]),
+            ("dace_answers_total", "from", &["cache", "stale", "shared"][..]),
+        ] {
+            let values = values(&page, label);
+            for value in of.iter().filter(|value| **value != "value") {
+                assert_eq!(values.get(&format!("{name} {value}")), Some(&0.0), "{name} {value}");
+            }
+        }
+    });
 }

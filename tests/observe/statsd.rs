@@ -226,6 +226,22 @@ fn wrong_settings_are_errors_of_build() {
 }
 
 #[test]
+fn a_call_whose_function_panics_is_an_error_and_not_one_that_its_caller_dropped() {
+    let sim = Sim::new(1);
+    let lines = Lines::default();
+    let any = dependency(&sim, |builder| builder.statsd(Statsd::sink(lines.clone())));
+    let call = any.call(|_| async { panic!("the function's own") as Result<(), HttpError> });
+    let run = std::panic::AssertUnwindSafe(|| sim.run(call).is_ok());
+    std::panic::catch_unwind(run).unwrap_err();
+    any.flush();
+    let sums = lines.sums();
+    assert_eq!(sums["dace.test.call.error"], 1.0);
+    assert!(!sums.contains_key("dace.test.call.dropped"), "{sums:?}");
+    let totals = any.snapshot().totals;
+    assert_eq!((totals.panicked, totals.dropped, totals.failed), (1, 0, 0));
+}
+
+#[test]
 fn no_prefix_is_a_prefix_too() {
     let sim = Sim::new(1);
     let lines = Lines::default();

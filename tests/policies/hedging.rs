@@ -109,7 +109,9 @@ fn the_report_tells_of_both_and_the_loser_is_cancelled() {
     assert_eq!(hedge.cause, Some(WaitCause::Hedge));
     assert_eq!(hedge.waited, hedge.started, "it waited for the first one");
     assert!(hedge.started > ms(10) && hedge.started < ms(12), "{:?}", hedge.started);
-    assert!(report.decisions.iter().any(|event| matches!(event.what, What::Hedged { .. })));
+    let mut decisions = report.decisions.iter();
+    let hedged = decisions.find(|event| matches!(event.what, What::Hedged { .. })).unwrap();
+    assert_eq!((hedged.attempt(), hedged.netloc()), (Some(2), Some(&hedge.netloc)));
     let total = a.snapshot().totals;
     assert_eq!((total.hedges, total.retries, total.succeeded), (1, 0, 101));
 }

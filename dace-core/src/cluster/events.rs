@@ -28,8 +28,6 @@ pub(crate) struct Events {
     active: bool,
     ring: VecDeque<Event>,
     delivering: bool,
-    /// Somebody wanted a flush while another one delivered, who is to do it.
-    flush_wanted: bool,
     /// The room of the last batch, for the next one.
     spare: Vec<Event>,
     /// What happened in calls that are reported, by their numbers.
@@ -132,8 +130,9 @@ impl Events {
         !self.ring.is_empty() && !self.delivering
     }
 
-    /// Makes the caller the one that delivers, if there is something to deliver and nobody does.
-    pub(crate) fn try_claim(&mut self) -> Claim {
+    /// Makes the caller the one that delivers, if there is something to deliver and nobody does. `open`
+    /// attempts are under way.
+    pub(crate) fn try_claim(&mut self, open: u32) -> Claim {
         if self.delivering {
             return Claim::Busy;
         }
@@ -142,18 +141,18 @@ impl Events {
         }
         self.delivering = true;
         let mut batch = core::mem::take(&mut self.spare);
-        self.take(&mut batch, BATCH);
+        self.take(&mut batch, BATCH, open);
         Claim::Batch(batch)
     }
 
     /// What came while the caller delivered, at most so many. `false` if there is none: then it
     /// delivers no more.
-    pub(crate) fn try_more(&mut self, batch: &mut Vec<Event>, most: usize) -> bool {
-        self.take(batch, most);
+    pub(crate) fn try_more(&mut self, batch: &mut Vec<Event>, most: usize, open: u32) -> bool {
+        self.take(batch, most, open);
         !batch.is_empty()
     }
 
-    fn take(&mut self, batch: &mut Vec<Event>, most: usize) {
+    fn take(&mut self, batch: &mut Vec<Event>, most: usize, open: u32) {
         let count = self.ring.len().min(most);
         // The last comes first: whoever delivers pops.
         batch.extend(self.ring.drain(..count).rev());
@@ -161,7 +160,8 @@ impl Events {
             // There is room again: what was lost came after what is there.
             let count = core::mem::take(&mut self.untold);
             let at = self.ring.back().map_or(self.untold_at, |last| last.at.max(self.untold_at));
-            self.ring.push_back(Event { at, call: 0, what: What::EventsDropped { count } });
+            let what = What::EventsDropped { count, open };
+            self.ring.push_back(Event { at, call: 0, what });
         }
     }
 
@@ -172,16 +172,5 @@ impl Events {
             self.ring.push_front(event);
         }
         self.spare = undelivered;
-    }
-
-    /// Whoever delivers is to flush when it is done. `false` if nobody does.
-    pub(crate) fn want_flush(&mut self) -> bool {
-        self.flush_wanted = self.delivering;
-        self.delivering
-    }
-
-    /// Whether the caller, who delivers no more, is to flush.
-    pub(crate) fn take_flush(&mut self) -> bool {
-        core::mem::take(&mut self.flush_wanted)
     }
 }

@@ -178,7 +178,8 @@ impl Cluster {
         }
     }
 
-    /// `true` if no call is under way and nobody delivers events; else `waker` is woken then.
+    /// `true` if no call is under way and nobody delivers events; else `waker` is woken then. Events may
+    /// wait all the same: see [`has_events`](Self::has_events).
     pub(crate) fn poll_closed(&mut self, waker: &Waker, wakes: &mut Wakes) -> bool {
         if self.calls_open == 0 && !self.events.is_delivering() {
             return true;
@@ -203,7 +204,7 @@ impl Cluster {
     }
 
     pub(crate) fn claim_events(&mut self) -> Claim {
-        self.events.try_claim()
+        self.events.try_claim(self.running)
     }
 
     /// What came while the caller delivered, at most so many. `false` if there is none: then it
@@ -214,7 +215,7 @@ impl Cluster {
         most: usize,
         wakes: &mut Wakes,
     ) -> bool {
-        let more = self.events.try_more(batch, most);
+        let more = self.events.try_more(batch, most, self.running);
         if !more {
             self.stop_delivery(core::mem::take(batch), wakes);
         }
@@ -225,16 +226,6 @@ impl Cluster {
     pub(crate) fn stop_delivery(&mut self, undelivered: Vec<Event>, wakes: &mut Wakes) {
         self.events.stop(undelivered);
         self.wake_closers(wakes);
-    }
-
-    /// Whoever delivers is to flush when it is done. `false` if nobody does.
-    pub(crate) fn want_flush(&mut self) -> bool {
-        self.events.want_flush()
-    }
-
-    /// Whether the caller, who delivers no more, is to flush.
-    pub(crate) fn take_flush(&mut self) -> bool {
-        self.events.take_flush()
     }
 
     /// A call is over, and with it its fallback.

@@ -23,8 +23,10 @@ pub struct Totals {
     pub timed_out: u64,
     /// Calls that were refused.
     pub refused: u64,
-    /// Calls that were dropped by their callers, or by a panic.
+    /// Calls that were dropped by their callers.
     pub dropped: u64,
+    /// Calls that ended by a panic in user code.
+    pub panicked: u64,
     /// Calls whose fallback was used. They count above as well, as what they ended with before it.
     pub fallbacks: u64,
     /// Answers of a cache, without a call.
@@ -39,8 +41,12 @@ pub struct Totals {
     pub good: u64,
     /// Attempts that ended, by class.
     pub classes: ByClass,
-    /// Attempts and exchanges that were refused for a limit or a pause.
+    /// Attempts and exchanges that were refused for a limit or a pause of the server, or shed.
     pub rate_limited: u64,
+    /// Attempts and exchanges that were refused by the throttle.
+    pub throttled: u64,
+    /// Attempts that were refused for a limit that is shared between dependencies.
+    pub shared_limited: u64,
     /// Attempts and exchanges that were refused by a circuit.
     pub circuit_open: u64,
     /// Attempts that were refused because there was no endpoint.
@@ -70,7 +76,8 @@ impl Totals {
             Outcome::Error => self.failed += 1,
             Outcome::Timeout => self.timed_out += 1,
             Outcome::Refused => self.refused += 1,
-            Outcome::Dropped | Outcome::Panicked => self.dropped += 1,
+            Outcome::Dropped => self.dropped += 1,
+            Outcome::Panicked => self.panicked += 1,
         }
     }
 
@@ -97,16 +104,34 @@ impl Totals {
     pub(super) fn count_refusal(&mut self, reason: Reason) {
         match reason {
             Reason::CircuitOpen => self.circuit_open += 1,
-            Reason::Full
-            | Reason::Paused
-            | Reason::RateLimit
-            | Reason::Throttle
-            | Reason::SharedLimit
-            | Reason::Shed => self.rate_limited += 1,
+            Reason::Full | Reason::Paused | Reason::RateLimit | Reason::Shed => {
+                self.rate_limited += 1;
+            }
+            Reason::Throttle => self.throttled += 1,
+            Reason::SharedLimit => self.shared_limited += 1,
             Reason::NoEndpoint => self.no_endpoint += 1,
             Reason::Closed => self.after_close += 1,
             Reason::Config => self.wrong_picks += 1,
         }
+    }
+
+    /// What protections did, but for retries.
+    fn protections(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("rate limited", self.rate_limited),
+            ("throttled", self.throttled),
+            ("shared limit", self.shared_limited),
+            ("circuit open", self.circuit_open),
+            ("no endpoint", self.no_endpoint),
+            ("after close", self.after_close),
+            ("wrong picks", self.wrong_picks),
+            ("hedges", self.hedges),
+            ("cached", self.cached),
+            ("stale", self.stale),
+            ("shared", self.shared),
+            ("circuits opened", self.opened),
+        ]
+        .into_iter()
     }
 
     pub(super) fn count_suppressed(&mut self, why: Why) {
@@ -123,19 +148,32 @@ impl Totals {
     }
 }
 
-/// Two lines: calls, then attempts.
+/// Two lines: calls, then attempts; and what protections did, if they did anything.
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { succeeded, failed, timed_out, refused, dropped, fallbacks, .. } = self;
+        let Self { succeeded, failed, timed_out, refused, dropped, panicked, .. } = self;
         write!(
             f,
             "calls so far: {succeeded} succeeded, {failed} failed, {timed_out} timed out, \
-             {refused} refused, {dropped} dropped; {fallbacks} fallbacks\nattempts so far:"
+             {refused} refused, {dropped} dropped, {panicked} panicked; {} fallbacks\n\
+             attempts so far:",
+            self.fallbacks
         )?;
         for (name, count) in self.classes.iter().filter(|(_, count)| *count > 0) {
             write!(f, " {count} {name},")?;
         }
-        write!(f, " {} retries", self.retries)
+        write!(f, " {} retries", self.retries)?;
+        let mut before = "\nprotections so far:";
+        for (name, count) in self.protections().filter(|(_, count)| *count > 0) {
+            write!(f, "{before} {count} {name}")?;
+            before = ",";
+        }
+        let mut before = if before == "," { "; no retry for" } else { "\nno retry so far for" };
+        for (why, count) in self.suppressed.iter().filter(|(_, count)| *count > 0) {
+            write!(f, "{before} {why} {count}")?;
+            before = ",";
+        }
+        Ok(())
     }
 }
 

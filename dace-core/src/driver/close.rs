@@ -14,7 +14,8 @@ use super::shared::{Delivered, Shared};
 use super::timer::Timer;
 use crate::{Instant, Runtime};
 
-/// Waits until no call is under way, its fallback included, and all events are delivered. From [`Dependency::close`](crate::Dependency::close).
+/// Waits until no call is under way, its fallback included, and all events are delivered, and has the
+/// observers send what they hold back. From [`Dependency::close`](crate::Dependency::close).
 ///
 /// Answers how many calls were still under way when the time was up: 0 if all ended.
 ///
@@ -46,15 +47,15 @@ impl<R: Runtime, B> Future for Close<R, B> {
             let until = *this.until.get_or_insert_with(|| now.after(*this.within));
             this.shared.section(|_, cluster, _| cluster.close(now));
             let delivered = this.shared.deliver_all();
-            let ((over, left), _) = this.shared.locked(|_, cluster, wakes| {
+            let ((over, left), due) = this.shared.locked(|_, cluster, wakes| {
                 (cluster.poll_closed(cx.waker(), wakes), cluster.calls_open())
             });
-            if over && delivered == Delivered::ByOther {
-                // He has just gone, and may have left something.
+            if over && due && delivered != Delivered::Some {
+                // It came meanwhile, or was left by somebody who delivers no more.
                 continue;
             }
             if over || now >= until {
-                this.shared.flush();
+                this.shared.flush_observers();
                 return Poll::Ready(left);
             }
             if this.timer.as_mut().poll_at(cx, &this.shared.runtime, until).is_pending() {

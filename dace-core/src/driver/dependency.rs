@@ -96,13 +96,14 @@ impl<R: Runtime, B> Dependency<R, B> {
     }
 
     /// Hands waiting events to the observers now, and has them send what they hold back: at most a
-    /// second of waiting for each of dace's own, in which the thread is blocked. If another thread is
-    /// delivering, it returns at once, and that one does it when it is done;
-    /// [`close`](Self::close) waits for it.
+    /// second of waiting for each of dace's own, in which the thread is blocked. It waits for nobody
+    /// who delivers meanwhile: then what was delivered so far is sent, and the rest is that one's.
+    /// [`close`](Self::close) waits for all of it.
     ///
     /// What nobody delivers before the last handle goes is lost.
     pub fn flush(&self) {
-        self.shared.flush();
+        self.shared.deliver_all();
+        self.shared.flush_observers();
     }
 
     /// Takes no more calls, waits at most `within` for those under way, hands over all events and

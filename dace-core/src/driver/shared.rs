@@ -129,14 +129,9 @@ impl<R: Runtime, B> Shared<R, B> {
         Delivered::Some
     }
 
-    /// Hands over all events, and has the observers send what they hold back. If somebody else
-    /// delivers, he does it: what he has in hand must go out before.
-    pub(crate) fn flush(&self) {
-        while self.deliver_all() == Delivered::ByOther {
-            if self.state.with(|state| state.cluster.want_flush()) {
-                return;
-            }
-        }
+    /// Has the observers send what they hold back. Whoever wants that does it himself, and waits for
+    /// it: who delivers does it for nobody.
+    pub(crate) fn flush_observers(&self) {
         for observer in &self.observers {
             observer.flush();
         }
@@ -159,9 +154,6 @@ impl<R: Runtime, B> Shared<R, B> {
                 }
             }
             delivery.go_on(left);
-        }
-        if self.state.with(|state| state.cluster.take_flush()) {
-            self.flush();
         }
         Delivered::Some
     }

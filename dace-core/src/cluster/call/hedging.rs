@@ -91,8 +91,12 @@ impl CallMachine {
         self.attempts += 1;
         self.token_spent = true;
         cluster.totals.hedges += 1;
-        cluster.events.push(now, self.call, || What::Hedged { after });
         let number = self.attempts;
+        cluster.events.push(now, self.call, || What::Hedged {
+            attempt: number,
+            netloc: cluster.table[grant.endpoint].netloc.clone(),
+            after,
+        });
         let mut attempt = Attempt::new(now, self.call, number, deadline, grant);
         attempt.rank = Priority::rank(self.priority, true);
         attempt.take_grants(grants.take());
