@@ -7,7 +7,7 @@ use syn::{Error, Expr, Path, Type};
 
 use crate::attribute::{Attribute, Features, Given, id_tokens};
 use crate::function::Function;
-use crate::place::{self, at};
+use crate::place::{self, around, at};
 use crate::receiver;
 use crate::signature::{Output, Shape};
 
@@ -33,7 +33,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
         all.combine(error);
         all
     }) else {
-        let body = around(&attribute, &shape, call, body.stream());
+        let body = calling(&attribute, &shape, call, body.stream());
         return quote!(#(#attributes)* #visibility #signature { #items #body });
     };
     let error = error.into_compile_error();
@@ -69,7 +69,10 @@ fn finder(
         return (TokenStream::new(), given);
     }
     let (call, named) = match (&attribute.runtime, &shape.call) {
-        (Some(runtime), _) => (quote!(#dace::decorated::CallOn<#runtime>), runtime),
+        (Some(runtime), _) => {
+            let place = place::of_type(runtime);
+            (around(place, quote!(#dace::decorated::CallOn), runtime), runtime)
+        }
         (None, Some(call)) => {
             if is_generic(&call.of, shape) {
                 let problem = "which runtime? name the call's, as in `dace::tokio::Call`, or give `dependency = …`";
@@ -92,8 +95,8 @@ fn finder(
     let builder = Ident::new("to", Span::mixed_site());
     // A type that is no call is told at its place.
     let place = place::of_type(named);
-    let site = at(place, quote!(#dace::decorated::SiteOf<#call>));
-    let builder_type = at(place, quote!(#dace::decorated::Builder<#call>));
+    let site = around(place, quote!(#dace::decorated::SiteOf), &call);
+    let builder_type = around(place, quote!(#dace::decorated::Builder), &call);
     let error = &shape.output.error;
     let (site_of, set) = (at(place, quote!(__SITE.dependency)), at(place, quote!(__set)));
     let called = at(place, quote!((#set)?.call));
@@ -132,7 +135,7 @@ fn settings(dace: &Path, given: &[Given], builder: &Ident) -> TokenStream {
 }
 
 /// The call, around the body.
-fn around(
+fn calling(
     attribute: &Attribute,
     shape: &Shape,
     call_of: TokenStream,

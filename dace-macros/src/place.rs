@@ -1,6 +1,7 @@
 //! Where mistakes are told that only the compiler can see.
 
 use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote};
 use syn::spanned::Spanned as _;
 use syn::{Expr, Path, Type};
 
@@ -11,6 +12,12 @@ pub(crate) fn at(span: Span, tokens: TokenStream) -> TokenStream {
         token
     });
     placed.collect()
+}
+
+/// `generic<of>`, all but `of` at one place.
+pub(crate) fn around(span: Span, generic: TokenStream, of: &impl ToTokens) -> TokenStream {
+    let (open, close) = (at(span, quote!(#generic <)), at(span, quote!(>)));
+    quote!(#open #of #close)
 }
 
 /// Where a type is told of: at its name. Errors at one place are one error.
