@@ -230,22 +230,19 @@ fn keeps_arguments(attribute: &Attribute) -> bool {
 /// The body, after it was said what it returns: `?` and coercions go by it.
 fn one_attempt(dace: &Path, output: &Output, body: TokenStream) -> TokenStream {
     let Output { value, error, alias } = output;
-    let Some(alias) = alias else {
-        return quote! {
-            async move {
-                if false { return #dace::decorated::returns::<#value, #error>(); }
-                #body
-            }
-        };
+    let returns = match alias {
+        None => quote!(returns::<#value, #error>),
+        Some(alias) => quote!(returns_as::<#alias>),
     };
-    let body = quote! {
+    let attempt = quote! {
         async move {
-            if false { return #dace::decorated::returns_as::<#alias>(); }
+            if false { return #dace::decorated::#returns(); }
             #body
         }
     };
+    let Some(alias) = alias else { return attempt };
     let place = place::of_type(alias);
-    quote_spanned!(place=> <#alias as #dace::decorated::Outcome>::attempt(#body))
+    quote_spanned!(place=> <#alias as #dace::decorated::Outcome>::attempt(#attempt))
 }
 
 /// What comes after the final error. `this` is `self`, if that was lent already.
