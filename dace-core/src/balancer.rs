@@ -75,6 +75,16 @@ impl core::fmt::Debug for LoadBalancer {
     }
 }
 
+/// What [`load_balancer`](crate::DependencyBuilder::load_balancer) takes: all that becomes a [`LoadBalancer`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no balancer",
+    label = "give a closure that returns `(scheme, netloc)`, a `dace::RoundRobin`, or a `dace::Balancer` of yours"
+)]
+pub trait IntoLoadBalancer: Into<LoadBalancer> {}
+
+#[diagnostic::do_not_recommend]
+impl<B: Into<LoadBalancer>> IntoLoadBalancer for B {}
+
 impl<B: Balancer> From<B> for LoadBalancer {
     fn from(balancer: B) -> Self {
         Self(Kind::Custom(Arc::new(balancer)))

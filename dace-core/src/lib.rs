@@ -33,7 +33,8 @@ mod shared_limit;
 mod std_impls;
 
 pub use balancer::{
-    Balancer, EndpointView, LeastOpen, LoadBalancer, Member, PeakEwma, Pick, Rendezvous, RoundRobin,
+    Balancer, EndpointView, IntoLoadBalancer, LeastOpen, LoadBalancer, Member, PeakEwma, Pick,
+    Rendezvous, RoundRobin,
 };
 pub use class::{Class, Classify};
 pub use cluster::{ByClass, ByWhy, EndpointSnapshot, Snapshot, Totals};

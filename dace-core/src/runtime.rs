@@ -65,6 +65,10 @@ pub trait Lock<T> {
 
 /// The bundle that a name such as `dace::tokio::Tokio` stands for: a runtime and a backend that go
 /// together.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no adapter",
+    label = "say `dace::tokio::Tokio`, `dace::smol::Smol`, or a type that implements `dace::Adapter`"
+)]
 pub trait Adapter {
     /// The runtime.
     type Runtime: Runtime + Default;

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens as _, quote};
 use syn::meta::ParseNestedMeta;
 use syn::parse::{ParseStream, Parser as _};
-use syn::{Error, Expr, Ident, Lit, Path, Token, Type, parse_quote};
+use syn::{Error, Expr, ExprPath, Ident, Lit, Path, Token, Type, TypePath, parse_quote};
 
 use crate::duration::Written;
 use crate::parameters::{self, Kind, Setting};
@@ -186,7 +186,8 @@ impl Attribute {
             }
             ("dependency_id", _) => self.dependency_id = Some(expr),
             ("runtime", Expr::Path(path)) => {
-                self.runtime = Some(Type::Verbatim(path.to_token_stream()));
+                let ExprPath { attrs, qself, path } = path.clone();
+                self.runtime = Some(Type::Path(TypePath { attrs, qself, path }));
             }
             ("runtime", _) => errors.push(wrong(
                 "name a type: `runtime = dace::tokio::Tokio`, `dace::smol::Smol` or an `Adapter` of yours",

@@ -7,8 +7,9 @@ use syn::{Error, Expr, Path, Type};
 
 use crate::attribute::{Attribute, Features, Given, id_tokens};
 use crate::function::Function;
+use crate::place::{self, around, at};
 use crate::receiver;
-use crate::signature::Shape;
+use crate::signature::{Output, Shape};
 
 pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let function: Function = match syn::parse2(item.clone()) {
@@ -32,7 +33,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
         all.combine(error);
         all
     }) else {
-        let body = around(&attribute, &shape, call, body.stream());
+        let body = calling(&attribute, &shape, call, body.stream());
         return quote!(#(#attributes)* #visibility #signature { #items #body });
     };
     let error = error.into_compile_error();
@@ -67,14 +68,17 @@ fn finder(
         let given = quote_spanned!(given.span()=> #dace::decorated::given(&#given).call);
         return (TokenStream::new(), given);
     }
-    let (call, span): (TokenStream, Span) = match (&attribute.runtime, &shape.call) {
-        (Some(runtime), _) => (quote!(#dace::decorated::CallOn<#runtime>), runtime.span()),
+    let (call, named) = match (&attribute.runtime, &shape.call) {
+        (Some(runtime), _) => {
+            let place = place::of_type(runtime);
+            (around(place, quote!(#dace::decorated::CallOn), runtime), runtime)
+        }
         (None, Some(call)) => {
             if is_generic(&call.of, shape) {
                 let problem = "which runtime? name the call's, as in `dace::tokio::Call`, or give `dependency = …`";
                 errors.push(Error::new_spanned(&call.of, problem));
             }
-            (call.of.to_token_stream(), call.of.span())
+            (call.of.to_token_stream(), &call.of)
         }
         // With `dependency` that was not understood, there is a mistake already.
         (None, None) => {
@@ -90,10 +94,12 @@ fn finder(
     let lines = lines.map(|line| line.replace('\n', " ")).collect::<Vec<_>>().join("\n");
     let builder = Ident::new("to", Span::mixed_site());
     // A type that is no call is told at its place.
-    let site = at(span, quote!(#dace::decorated::Site<#call>));
-    let builder_type = at(span, quote!(#dace::decorated::Builder<#call>));
-    let error = &shape.output.1;
-    let (site_of, set) = (at(span, quote!(__SITE.dependency)), at(span, quote!((__set)?.call)));
+    let place = place::of_type(named);
+    let site = around(place, quote!(#dace::decorated::SiteOf), &call);
+    let builder_type = around(place, quote!(#dace::decorated::Builder), &call);
+    let error = &shape.output.error;
+    let (site_of, set) = (at(place, quote!(__SITE.dependency)), at(place, quote!(__set)));
+    let called = at(place, quote!((#set)?.call));
     let settings = settings(dace, &attribute.settings, &builder);
     let items = quote! {
         static __SITE: #site = #dace::decorated::Site::new(#id, #lines);
@@ -101,16 +107,7 @@ fn finder(
             #settings
         }
     };
-    (items, quote!(#site_of::<#error, _>#set))
-}
-
-/// All of it at one place.
-fn at(span: Span, tokens: TokenStream) -> TokenStream {
-    let placed = tokens.into_iter().map(|mut token| {
-        token.set_span(token.span().located_at(span));
-        token
-    });
-    placed.collect()
+    (items, quote!(#site_of::<#error, _>#called))
 }
 
 fn is_generic(of: &Type, shape: &Shape) -> bool {
@@ -138,7 +135,7 @@ fn settings(dace: &Path, given: &[Given], builder: &Ident) -> TokenStream {
 }
 
 /// The call, around the body.
-fn around(
+fn calling(
     attribute: &Attribute,
     shape: &Shape,
     call_of: TokenStream,
@@ -167,42 +164,47 @@ fn around(
             (quote!(#attempt), quote!(let #pattern = #lent;))
         }
     };
-    let returns = returns(dace, shape);
+    let attempt = one_attempt(dace, &shape.output, quote!(#call #body));
     let mut attempts = quote!(move |#parameter| {
         #lent
-        async move {
-            #returns
-            #call
-            #body
-        }
+        #attempt
     });
     let copies = kept.clone();
     if keeps {
         attempts = quote!({ #kept #attempts });
     }
     let classify = attribute.classify.as_ref().map(|classify| {
-        let (value, error) = &shape.output;
-        let typed = quote!(.classify(#dace::decorated::classifier::<#value, #error, _>(#classify)));
-        at(classify.span(), typed)
+        let Output { value, error, .. } = &shape.output;
+        let place = place::of_function(classify);
+        let result = hygienic("__result");
+        let function = match classify {
+            Expr::Closure(closure) => closure.to_token_stream(),
+            path => {
+                let given = at(place, quote!(#result));
+                let called = at(place, quote!((#given)));
+                quote!(|#result| #path #called)
+            }
+        };
+        let typed = quote!(.classify(#dace::decorated::classifier::<#value, #error, _>(#function)));
+        at(place, typed)
     });
     let mut before = TokenStream::new();
     let fallback = attribute.fallback.as_ref().map(|path| {
         if !matches!(attribute.classify, Some(Expr::Closure(_))) {
-            let fallback = fallback(path, shape, None);
-            return at(path.span(), quote!(.fallback(#fallback)));
+            let fallback = fallback(dace, path, shape, None);
+            return at(place::of_function(path), quote!(.fallback(#fallback)));
         }
         // The classifier has the arguments as well, so this has copies.
         let name = hygienic("__fallback");
-        let fallback = fallback(path, shape, Some(&this));
+        let fallback = fallback(dace, path, shape, Some(&this));
         before = quote!(let #name = { #copies #fallback };);
-        at(path.span(), quote!(.fallback(#name)))
+        at(place::of_function(path), quote!(.fallback(#name)))
     });
     // An error that does not say what it means is told at its type.
-    let place = match (&attribute.classify, &attribute.fallback) {
-        (None, _) => shape.output.1.span(),
-        (Some(_), Some(last)) | (Some(last), None) => last.span(),
+    let awaited = match (&attribute.classify, &attribute.fallback) {
+        (None, _) => at(shape.output.error.span(), quote!(.await)),
+        (Some(_), Some(last)) | (Some(last), None) => at(place::of_function(last), quote!(.await)),
     };
-    let awaited = at(place, quote!(.await));
     quote!(#before #call_of(#attempts) #classify #fallback #awaited)
 }
 
@@ -225,14 +227,26 @@ fn keeps_arguments(attribute: &Attribute) -> bool {
     attribute.fallback.is_some() || matches!(attribute.classify, Some(Expr::Closure(_)))
 }
 
-/// Says what the body returns, before it says it itself: `?` and coercions go by it.
-fn returns(dace: &Path, shape: &Shape) -> TokenStream {
-    let (value, error) = &shape.output;
-    quote!(if false { return #dace::decorated::returns::<#value, #error>(); })
+/// The body, after it was said what it returns: `?` and coercions go by it.
+fn one_attempt(dace: &Path, output: &Output, body: TokenStream) -> TokenStream {
+    let Output { value, error, alias } = output;
+    let returns = match alias {
+        None => quote!(returns::<#value, #error>),
+        Some(alias) => quote!(returns_as::<#alias>),
+    };
+    let attempt = quote! {
+        async move {
+            if false { return #dace::decorated::#returns(); }
+            #body
+        }
+    };
+    let Some(alias) = alias else { return attempt };
+    let place = place::of_type(alias);
+    quote_spanned!(place=> <#alias as #dace::decorated::Outcome>::attempt(#attempt))
 }
 
 /// What comes after the final error. `this` is `self`, if that was lent already.
-fn fallback(path: &Expr, shape: &Shape, this: Option<&Ident>) -> TokenStream {
+fn fallback(dace: &Path, path: &Expr, shape: &Shape, this: Option<&Ident>) -> TokenStream {
     let error = Ident::new("__error", Span::mixed_site());
     let names = shape.arguments.iter().map(|argument| &argument.name);
     let receiver = shape.receiver.as_ref().filter(|_| is_of_self(path)).map(|receiver| {
@@ -241,8 +255,11 @@ fn fallback(path: &Expr, shape: &Shape, this: Option<&Ident>) -> TokenStream {
             lent.map_or_else(|| receiver.self_token.to_token_stream(), Ident::to_token_stream);
         quote!(#word,)
     });
-    let call = quote_spanned!(path.span()=> #path(#receiver #error, #(#names),*));
-    quote!(move |#error| #call)
+    let Output { value, error: of, .. } = &shape.output;
+    let place = place::of_function(path);
+    let call = quote_spanned!(place=> #path(#receiver #error, #(#names),*));
+    let rescue = at(place, quote!(#dace::decorated::rescue::<#value, #of, _>(#call).await));
+    quote!(move |#error| async move { #rescue })
 }
 
 /// `Self::name`: a method, which gets `self` too.

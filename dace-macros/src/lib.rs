@@ -10,6 +10,7 @@ mod expand;
 mod function;
 mod parameters;
 mod pattern;
+mod place;
 mod receiver;
 mod scope;
 mod signature;

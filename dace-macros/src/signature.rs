@@ -11,8 +11,8 @@ use syn::{
     ReceiverKind, ReturnType, Safety, Signature, Token, Type, parse_quote, parse_quote_spanned,
 };
 
-use crate::pattern;
 use crate::scope::Scope;
+use crate::{pattern, place};
 
 /// The signature, taken apart.
 pub(crate) struct Shape {
@@ -21,9 +21,18 @@ pub(crate) struct Shape {
     pub(crate) call: Option<CallParameter>,
     pub(crate) receiver: Option<Receiver>,
     pub(crate) arguments: Vec<Argument>,
-    /// The types of success and failure, as they can be written in the body.
-    pub(crate) output: (TokenStream, TokenStream),
+    pub(crate) output: Output,
     pub(crate) scope: Scope,
+}
+
+/// What the function returns, as it can be written in the body.
+pub(crate) struct Output {
+    /// The type of success.
+    pub(crate) value: TokenStream,
+    /// The type of failure.
+    pub(crate) error: TokenStream,
+    /// The whole, if it is not written as a `Result<T, E>`.
+    pub(crate) alias: Option<Type>,
 }
 
 /// The parameter that callers do not pass.
@@ -192,11 +201,7 @@ fn argument(parameter: &mut PatType, position: usize, errors: &mut Vec<Error>) -
 }
 
 /// Gives callers `dace::Error`, and the body what it returned before.
-fn output(
-    signature: &mut Signature,
-    dace: &Path,
-    errors: &mut Vec<Error>,
-) -> (TokenStream, TokenStream) {
+fn output(signature: &mut Signature, dace: &Path, errors: &mut Vec<Error>) -> Output {
     let ReturnType::Type(_, returned) = &mut signature.output else {
         let problem = "a decorated function returns a `Result`: write `-> Result<(), E>`";
         errors.push(Error::new(signature.paren_token.span.close(), problem));
@@ -208,9 +213,9 @@ fn output(
             errors.push(Error::new_spanned(&*error, problem));
             return nothing(signature, dace);
         }
-        let types = (named(value), error.to_token_stream());
+        let (value, original) = (named(value), error.to_token_stream());
         *error = parse_quote_spanned!(error.span()=> #dace::Error<#error>);
-        return types;
+        return Output { value, error: original, alias: None };
     }
     let refused = if has_impl(returned) {
         "`impl Trait` is seen in a literal `Result<impl Trait, E>` alone: write it out"
@@ -223,20 +228,21 @@ fn output(
         errors.push(Error::new_spanned(&*returned, refused));
         return nothing(signature, dace);
     }
-    let span = returned.span();
-    let original = returned.clone();
+    let span = place::of_type(returned);
+    let original = (**returned).clone();
     **returned = parse_quote_spanned!(span=> <#original as #dace::decorated::Outcome>::Decorated);
-    (
-        quote::quote_spanned!(span=> <#original as #dace::decorated::Outcome>::Ok),
-        quote::quote_spanned!(span=> <#original as #dace::decorated::Outcome>::Err),
-    )
+    Output {
+        value: quote::quote_spanned!(span=> <#original as #dace::decorated::Outcome>::Ok),
+        error: quote::quote_spanned!(span=> <#original as #dace::decorated::Outcome>::Err),
+        alias: Some(original),
+    }
 }
 
 /// Something in place of a type that is none.
-fn nothing(signature: &mut Signature, dace: &Path) -> (TokenStream, TokenStream) {
+fn nothing(signature: &mut Signature, dace: &Path) -> Output {
     signature.output =
         parse_quote!(-> #dace::decorated::Result<(), #dace::Error<#dace::HttpError>>);
-    (quote!(()), quote!(#dace::HttpError))
+    Output { value: quote!(()), error: quote!(#dace::HttpError), alias: None }
 }
 
 /// The two types of a `Result<T, E>` that is written out.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use dace::http::Protocol;
 use dace::{
-    AdaptiveLimit, Backoff, Breaker, Budget, ConfigError, Event, HttpError, Observer, RateLimit,
-    SharedLimit, Statsd, Throttle,
+    AdaptiveLimit, Backoff, Breaker, Budget, ConfigError, DeadlineHeader, Event, Hedge, Hints,
+    HttpError, Observer, Policy, RateLimit, SharedLimit, Statsd, Throttle,
 };
 use dace_wire::Server;
 
@@ -24,11 +24,13 @@ fn quiet() -> Result<Quiet, ConfigError> {
 
 const AT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 80);
 
-/// Every parameter but `no_timeout`, `proxy`, `head_limit` and those of TLS.
+/// Every parameter but `no_timeout`, `proxy`, `head_limit`, those of TLS, and `targets`, which the balancer here
+/// brings itself.
 macro_rules! everything {
     ($adapter:ident) => {
         #[dace::fault_tolerant(
                                             dependency_id = "everything",
+                                            policy = Policy::new().max_netlocs(7).hang_after(Duration::from_secs(3)),
                                             timeout = "5s",
                                             attempt_timeout = "4s",
                                             retry_attempts = 2,
@@ -46,6 +48,7 @@ macro_rules! everything {
                                             breaker = Breaker::new().consecutive_failures(9),
                                             backoff = Backoff::new().base(Duration::from_millis(1)),
                                             budget = Budget::new().unlimited(),
+                                            hedge = Hedge::new(),
                                             rate_limit = RateLimit::new(1_000, Duration::from_secs(1)),
                                             adaptive_limit = AdaptiveLimit::new(),
                                             throttle = Throttle::new(),
@@ -63,6 +66,9 @@ macro_rules! everything {
                                             default_header = ("x-other", "other"),
                                             default_sensitive_header = ("authorization", "secret"),
                                             use_proxy = false,
+                                            hints = Hints::new().no_retry("x-no-retry", "true"),
+                                            deadline_header = DeadlineHeader::millis("x-left"),
+                                            attempt_header = "x-attempt",
                                             protocol = Protocol::default(),
                                             http_idle_timeout = "4s",
                                             http_max_age = "5m",
@@ -100,9 +106,14 @@ macro_rules! everything {
             assert_eq!(arrived.header("x-own"), ["mine"]);
             assert_eq!(arrived.header("x-other"), ["other"]);
             assert_eq!(arrived.header("authorization"), ["secret"]);
+            assert_eq!(arrived.header("x-attempt"), ["1"]);
+            let left: u64 = arrived.header("x-left")[0].parse().unwrap();
+            assert!((1..=4_000).contains(&left), "{left} of the attempt's 4 s");
             let text = user(8).await.unwrap();
             assert!(text.starts_with("8: ") && text.contains("503"), "{text}");
-            assert_eq!(server.arrivals().len(), 4, "two retries");
+            let arrivals = server.arrivals();
+            assert_eq!(arrivals.len(), 4, "two retries");
+            assert_eq!(arrivals[3].header("x-attempt"), ["3"]);
             let dependency = dace::$adapter::dependency("everything").unwrap();
             assert_eq!(dependency.snapshot().totals.succeeded, 1);
         }

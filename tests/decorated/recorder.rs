@@ -19,6 +19,8 @@ pub(crate) mod decorated {
         call: PhantomData<fn() -> C>,
     }
 
+    pub(crate) type SiteOf<C> = Site<C>;
+
     pub(crate) struct Builder<C> {
         pub(crate) said: String,
         call: PhantomData<fn() -> C>,

@@ -3,6 +3,7 @@
 //!
 //! Not for direct use: names and shapes may change with any release.
 
+mod fallback;
 mod name;
 mod outcome;
 mod site;
@@ -16,7 +17,8 @@ pub use core::option::Option::{None, Some};
 pub use core::result::Result::{self, Err, Ok};
 pub use core::time::Duration;
 
-pub use outcome::{Lend, Outcome, lend, returns};
+pub use fallback::{Rescue, rescue};
+pub use outcome::{Lend, Outcome, lend, returns, returns_as};
 pub use site::Site;
 pub use table::{find, reset};
 
@@ -32,6 +34,7 @@ pub trait Handle: 'static {
     type Backend: HttpBackend;
 }
 
+#[diagnostic::do_not_recommend]
 impl<R: Runtime, B: HttpBackend> Handle for Call<R, B> {
     type Runtime = R;
     type Backend = B;
@@ -43,8 +46,8 @@ pub type CallOn<A> = Call<<A as Adapter>::Runtime, <A as Adapter>::Backend>;
 /// The builder that belongs to a call.
 pub type Builder<C> = DependencyBuilder<<C as Handle>::Runtime, <C as Handle>::Backend>;
 
-/// The dependency that belongs to a call.
-type DependencyOf<C> = Dependency<<C as Handle>::Runtime, <C as Handle>::Backend>;
+/// The site that belongs to a call.
+pub type SiteOf<C> = Site<<C as Handle>::Runtime, <C as Handle>::Backend>;
 
 /// The dependency that a function was given, whatever it is kept in.
 pub fn given<R: Runtime, B>(dependency: &Dependency<R, B>) -> Dependency<R, B> {

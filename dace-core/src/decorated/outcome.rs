@@ -1,5 +1,7 @@
 //! The types of a decorated function: what it returns, and what it lends to every attempt.
 
+use core::future::Future;
+
 use crate::Error;
 
 /// What a decorated function returns: any name of `Result`.
@@ -7,19 +9,29 @@ use crate::Error;
     message = "a decorated function returns a `Result`, not `{Self}`",
     label = "write `Result<{Self}, E>`, with the error that the function can end in"
 )]
-pub trait Outcome {
+pub trait Outcome: Sized {
     /// Of success.
     type Ok;
     /// Of failure.
     type Err;
     /// What callers see.
     type Decorated;
+    /// One attempt, which is the same type.
+    type Attempt<F: Future<Output = Self>>: Future<Output = Result<Self::Ok, Self::Err>>;
+    /// One attempt, whose result is a `Result` from here on.
+    fn attempt<F: Future<Output = Self>>(body: F) -> Self::Attempt<F>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T, E> Outcome for Result<T, E> {
     type Ok = T;
     type Err = E;
     type Decorated = Result<T, Error<E>>;
+    type Attempt<F: Future<Output = Self>> = F;
+
+    fn attempt<F: Future<Output = Self>>(body: F) -> F {
+        body
+    }
 }
 
 /// Says what a block returns, in a `return` that is not reached: `?` and coercions go by it.
@@ -28,6 +40,15 @@ impl<T, E> Outcome for Result<T, E> {
 /// Always.
 #[cold]
 pub fn returns<T, E>() -> Result<T, E> {
+    returns_as()
+}
+
+/// The same, for any name of `Result`.
+///
+/// # Panics
+/// Always.
+#[cold]
+pub fn returns_as<O>() -> O {
     unreachable!("it stands under `if false`")
 }
 

@@ -5,30 +5,28 @@ use core::panic::Location;
 use alloc::sync::{Arc, Weak};
 use std::sync::{Mutex, PoisonError};
 
+use super::name_of;
 use super::table::{self, Cell, Claim};
-use super::{Builder, DependencyOf, Handle, name_of};
 use crate::http::Connect;
-use crate::{ConfigError, Error};
+use crate::{ConfigError, Dependency, DependencyBuilder, Error, HttpBackend, Runtime};
 
 /// A static in the expansion of every decorated function that was given no dependency. It builds one, or
 /// finds the one that functions with its id share, at its first call, and again after
 /// [`reset`](super::reset).
-pub struct Site<C: Handle> {
+pub struct Site<R: Runtime, B> {
     id: Option<&'static str>,
     settings: &'static str,
     place: &'static Location<'static>,
-    found: Mutex<Option<Found<C>>>,
+    found: Mutex<Option<Found<R, B>>>,
 }
-
-type CellOf<C> = Cell<<C as Handle>::Runtime, <C as Handle>::Backend>;
 
 /// What was found, in which generation. The table alone owns it, so that what is forgotten there is gone.
-struct Found<C: Handle> {
+struct Found<R: Runtime, B> {
     generation: u64,
-    cell: Result<Weak<CellOf<C>>, ConfigError>,
+    cell: Result<Weak<Cell<R, B>>, ConfigError>,
 }
 
-impl<C: Handle> Site<C> {
+impl<R: Runtime, B: HttpBackend> Site<R, B> {
     /// Of a function whose dependency has this id, or the function's own path; the settings are here as
     /// text, line by line, so that they can be compared.
     #[track_caller]
@@ -41,22 +39,22 @@ impl<C: Handle> Site<C> {
     ///
     /// # Errors
     /// A setting that cannot be used, or that another function with the same id has otherwise.
-    pub fn dependency<E, F>(&self, set: F) -> Result<DependencyOf<C>, Error<E>>
+    pub fn dependency<E, F>(&self, set: F) -> Result<Dependency<R, B>, Error<E>>
     where
-        F: FnOnce(Builder<C>) -> Builder<C>,
-        C::Runtime: Default,
-        C::Backend: Connect,
+        F: FnOnce(DependencyBuilder<R, B>) -> DependencyBuilder<R, B>,
+        R: Default,
+        B: Connect,
     {
         let cell = self.cell::<F>().map_err(Error::Config)?;
         // Not under a lock: settings are the user's code.
         let built = cell.get_or_init(|| {
             let name = self.id.map_or_else(name_of::<F>, Arc::from);
-            set(DependencyOf::<C>::builder(&*name)).build()
+            set(Dependency::<R, B>::builder(&*name)).build()
         });
         built.clone().map_err(Error::Config)
     }
 
-    fn cell<F>(&self) -> Result<Arc<CellOf<C>>, ConfigError> {
+    fn cell<F>(&self) -> Result<Arc<Cell<R, B>>, ConfigError> {
         let generation = table::generation();
         let found = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = found().as_ref().filter(|found| found.generation == generation) {
@@ -88,7 +86,7 @@ impl<C: Handle> Site<C> {
     }
 }
 
-impl<C: Handle> core::fmt::Debug for Site<C> {
+impl<R: Runtime, B> core::fmt::Debug for Site<R, B> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Site").field("id", &self.id).finish_non_exhaustive()
     }

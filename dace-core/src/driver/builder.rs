@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use super::dependency::Dependency;
 use super::shared::{Shared, State};
-use crate::balancer::{self, Kind, LoadBalancer, Member, Place};
+use crate::balancer::{self, IntoLoadBalancer, Kind, LoadBalancer, Member, Place};
 use crate::cluster::{Cluster, Selection};
 use crate::dependency_id;
 use crate::http::Connect;
@@ -61,7 +61,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
     /// [`RoundRobin`](crate::RoundRobin), [`PeakEwma`](crate::PeakEwma), [`LeastOpen`](crate::LeastOpen),
     /// [`Rendezvous`](crate::Rendezvous), or a [`Balancer`](crate::Balancer) of your own.
     #[must_use]
-    pub fn load_balancer(mut self, balancer: impl Into<LoadBalancer>) -> Self {
+    pub fn load_balancer(mut self, balancer: impl IntoLoadBalancer) -> Self {
         self.load_balancer = Some(balancer.into());
         self
     }
