@@ -168,6 +168,30 @@ pub trait Classify: Error + 'static {
 impl Classify for HttpError {}
 impl Classify for core::convert::Infallible {}
 
+/// A call inside of a call: what the inner one gave up is not tried again by the outer one, or layers that
+/// all retry would multiply the load, and what must not happen twice could. What dace refused there before
+/// anything was sent is refused here too; the caller's own mistakes stay the caller's.
+impl<E: Classify> Classify for crate::Error<E> {
+    fn class(&self) -> Class {
+        match self {
+            Self::Operation { source, .. } => match source.class() {
+                class @ (Class::CallerFault | Class::Ignored) => class,
+                _ => Class::Failure,
+            },
+            Self::RetriesExhausted { .. } | Self::RetryRequested { .. } | Self::Timeout { .. } => {
+                Class::Failure
+            }
+            Self::RateLimited { source: None, .. }
+            | Self::CircuitOpen { source: None, .. }
+            | Self::NoEndpoint { source: None, .. } => Class::Rejected,
+            Self::RateLimited { .. } | Self::CircuitOpen { .. } | Self::NoEndpoint { .. } => {
+                Class::Ignored
+            }
+            Self::Config(_) | Self::Closed => Class::Ignored,
+        }
+    }
+}
+
 /// The class of the first error in the chain whose type says one, else `Transient`.
 fn class_of_chain(error: &(dyn Error + 'static)) -> Class {
     let mut link = Some(error);

@@ -250,7 +250,7 @@ fn an_empty_budget_makes_no_retries_and_kills_no_attempt() {
     assert_eq!(server.requests(), 4 + 5);
 }
 
-/// D12: layers that all retry do not multiply the load.
+/// D12: a total outage gets no more retries than were paid for.
 #[test]
 fn in_a_total_outage_retries_are_what_successes_paid_for_and_no_more() {
     let sim = Sim::new(1);

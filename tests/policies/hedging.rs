@@ -424,6 +424,29 @@ fn the_body_of_the_winner_stays_valid() {
     assert!(a.snapshot().totals.hedges > 3);
 }
 
+/// E1: an answer that stalls after its head ends in time, though both attempts have one.
+#[test]
+fn two_answers_that_both_stall_after_their_heads_end_with_the_call() {
+    let sim = Sim::new(1);
+    let servers = Servers::new(&sim, || Answer::ok("ok"));
+    let a = dependency(&sim, hedged().timeout(ms(500)));
+    sim.run(async {
+        warm_up(&a).await;
+        servers.slow_down(0);
+        for server in SERVERS {
+            let stalled = || Answer::ok("0123").piece(ms(60_000), "456789").latency(ms(12));
+            sim.server(server).handler(move |_| stalled());
+        }
+        let before = sim.elapsed();
+        let error = a.call(fetch).await.unwrap_err();
+        assert!(matches!(error, dace::Error::Timeout { attempts: 2, .. }), "{error}");
+        assert_eq!(sim.elapsed() - before, ms(500));
+    });
+    let snapshot = a.snapshot();
+    assert!(snapshot.endpoints.iter().all(|at| at.open == 0 && at.connections == 0));
+    assert_eq!((snapshot.calls, snapshot.attempts), (0, 0));
+}
+
 /// Requests, and the latency that 99 % of calls stay below, of 20,000 calls with a slow tail.
 fn tail(
     policy: Policy,

@@ -4,7 +4,14 @@
 #[path = "../../examples/overload.rs"]
 mod example;
 
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+
+use dace::sim::{Answer, Sim, SimBackend, SimRuntime};
+use dace::{Budget, Policy, Why};
 use example::{Funding, chance, overload, total_failure};
+
+use crate::common::{dependency, get, get_root, ms};
 
 /// D13: retries do not keep an overload alive.
 #[test]
@@ -17,6 +24,31 @@ fn when_everything_fails_retries_are_as_good_as_none() {
 }
 
 /// D13: retries do not keep an overload alive.
+/// D12: layers that all retry do not multiply the load.
+#[test]
+fn three_layers_that_all_retry_ask_the_last_one_hardly_more_than_once_a_call() {
+    let sim = Sim::new(1);
+    let server = sim.server("http://a:80");
+    server.answers(.., 503);
+    let layer = |id: &str| {
+        let policy = Policy::new().circuit_reset_timeout(Duration::ZERO);
+        let builder = dace::Dependency::builder(id).policy(policy);
+        builder.build_with(sim.runtime(), sim.backend()).unwrap()
+    };
+    let (top, middle, bottom) = (layer("top"), layer("middle"), layer("bottom"));
+    let get = |call: dace::Call<SimRuntime, SimBackend>| async move {
+        call.http().get("http://a:80/").send().await?.error_for_status().map(drop)
+    };
+    sim.run(async {
+        for _ in 0..2_000 {
+            let call = top.call(|_| middle.call(|_| bottom.call(get)));
+            call.await.unwrap_err();
+        }
+    });
+    let requests = server.requests() as f64 / 2_000.0;
+    assert!(requests <= 1.3, "{requests} requests a call, and 64 without budgets");
+}
+
 #[test]
 fn an_overload_ends_as_fast_as_without_retries() {
     let (without, _) = overload(7, Funding::None, 0.85, 60);
@@ -30,6 +62,35 @@ fn an_overload_ends_as_fast_as_without_retries() {
 }
 
 /// B8: one bad server does not become a failure of all.
+/// D11: an empty budget ends no attempt that is under way.
+#[test]
+fn a_retry_under_way_goes_on_when_the_budget_is_empty() {
+    let sim = Sim::new(1);
+    let firsts = AtomicU32::new(0);
+    sim.server("http://a:80").handler(move |request| {
+        let paid = request.url.to_string().ends_with("/paid");
+        match paid && firsts.fetch_add(1, SeqCst) > 0 {
+            true => Answer::ok("late").latency(ms(100)),
+            false => Answer::status(503),
+        }
+    });
+    let a = dependency(&sim, |builder| {
+        let builder = builder.targets(["http://a:80"]).budget(Budget::new().banked(1));
+        builder.circuit_reset_timeout(Duration::ZERO)
+    });
+    sim.run(async {
+        let paid = a.call(|call| get(call, "/paid"));
+        let others = async {
+            sim.sleep(ms(50)).await;
+            for _ in 0..10 {
+                assert_eq!(get_root(&a).await.unwrap_err().why(), Some(Why::Budget));
+            }
+        };
+        let (paid, ()) = futures_util::future::join(paid, others).await;
+        assert_eq!(paid.unwrap(), "late");
+    });
+}
+
 #[test]
 fn failures_by_chance_are_made_up_for_and_open_no_circuit() {
     for funding in [Funding::Dace, Funding::DaceWithBreaker] {
