@@ -42,7 +42,7 @@ pub enum What {
         /// The server that refused or failed last, if one did.
         netloc: Option<Netloc>,
         /// The last attempt's error with its sources, if an observer
-        /// [asked](Observer::wants_errors).
+        /// [asked](crate::Observer::wants_errors).
         error: Option<Arc<str>>,
     },
     /// An attempt, or an exchange in one, waits for a place.
@@ -85,7 +85,7 @@ pub enum What {
         took: Duration,
         /// Attempts of the dependency under way, without this one.
         open: u32,
-        /// Its error with its sources, if an observer [asked](Observer::wants_errors).
+        /// Its error with its sources, if an observer [asked](crate::Observer::wants_errors).
         error: Option<Arc<str>>,
     },
     /// A retry was decided.
@@ -410,7 +410,7 @@ impl Event {
     }
 
     /// The error with its sources, if something ended with one and an observer
-    /// [asked](Observer::wants_errors).
+    /// [asked](crate::Observer::wants_errors).
     pub fn error(&self) -> Option<&str> {
         match &self.what {
             What::CallEnded { error, .. } | What::AttemptEnded { error, .. } => error.as_deref(),

@@ -183,8 +183,8 @@ fn what_was_lost_is_told_as_a_number_and_changes_of_state_are_not_lost_with_it()
 #[test]
 fn a_change_of_state_finds_room_in_a_full_ring() {
     let b = || "http://b:80".parse().unwrap();
-    type Change = dyn Fn(&Dependency);
-    let changes: [(&str, &Change); 5] = [
+    type Change<'a> = &'a dyn Fn(&Dependency);
+    let changes: [(&str, Change<'_>); 5] = [
         ("CircuitChanged", &|a| assert!(a.circuit("a:80").unwrap().force_open())),
         ("TargetAdded", &|a| a.add_target("http://c:80").unwrap()),
         ("TargetWeighed", &|a| assert!(a.set_weight(&b(), 2).unwrap())),
