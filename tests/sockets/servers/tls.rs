@@ -63,7 +63,7 @@ async fn nginx_and_alpn_agree_on_http2<A: Adapter>() {
     for _ in 0..20 {
         assert_eq!(version::<A>(&one).await, Version::Http2);
     }
-    let mut connections: Vec<_> = nginx.lines("access.log");
+    let mut connections = super::nginx::log(&nginx);
     connections.sort();
     connections.dedup();
     assert_eq!(connections.len(), 1, "{connections:?}");
@@ -88,7 +88,7 @@ async fn a_certificate_that_nobody_vouches_for_is_refused<A: Adapter>() {
     let one = trusting::<A>(&nginx, other, |builder| builder.retry_attempts(0));
     let error = one.call(|call| get(call, "/file.txt")).await.unwrap_err().into_source().unwrap();
     assert_eq!(error.kind(), &HttpErrorKind::Fault(FaultKind::Tls));
-    assert_eq!((error.sent(), nginx.lines("access.log").len()), (Sent::Unsent, 0));
+    assert_eq!((error.sent(), super::nginx::log(&nginx).len()), (Sent::Unsent, 0));
     assert_all_back(&one);
 }
 
