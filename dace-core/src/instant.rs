@@ -38,6 +38,16 @@ impl Instant {
         Self(self.0.saturating_add(nanos(duration)))
     }
 
+    /// This instant moved on by so many nanoseconds.
+    pub(crate) const fn after_nanos(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
+
+    /// Nanoseconds from `earlier` to here, zero if `earlier` is later.
+    pub(crate) const fn nanos_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// This instant moved back by `duration`, at most to the epoch. `NEVER` stays `NEVER`.
     #[must_use]
     pub fn before(self, duration: Duration) -> Self {

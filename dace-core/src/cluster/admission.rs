@@ -159,9 +159,7 @@ impl Cluster {
 
     fn hold(&mut self, now: Instant, policy: &Rules, id: EndpointId) {
         let endpoint = &mut self.table[id];
-        endpoint.load.on_start(now, endpoint.open);
-        endpoint.open += 1;
-        endpoint.holders += 1;
+        endpoint.hold(now);
         endpoint.note_start(now, policy);
     }
 

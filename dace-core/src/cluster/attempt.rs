@@ -146,6 +146,18 @@ impl Attempt {
             && core::iter::once(&self.charged).chain(others).all(|v| v.worst.is_none_or(unsent))
     }
 
+    /// Nothing is to be told of it but what its function returned.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        let Visit { worst, exchanges, permit, .. } = self.charged;
+        !self.flags.over
+            && self.others.is_none()
+            && self.grants.is_none()
+            && exchanges == 0
+            && permit
+            && matches!(worst, None | Some(Class::Success))
+    }
+
     pub(super) fn push(&mut self, visit: Visit) {
         self.others.get_or_insert_default().push(visit);
     }

@@ -104,8 +104,8 @@ pub(crate) struct Returned {
 pub(crate) struct Start {
     /// The call's own timeout, in place of the policy's.
     pub(crate) timeout: Option<Duration>,
-    /// What is left of a deadline that was handed down.
-    pub(crate) within: Duration,
+    /// What is left of a deadline that was handed down, in nanoseconds.
+    pub(crate) within: u64,
     /// In place of the policy's.
     pub(crate) idempotent: Option<bool>,
     pub(crate) priority: Option<Priority>,
@@ -114,7 +114,7 @@ pub(crate) struct Start {
 impl Start {
     /// As the policy says.
     pub(crate) const fn new() -> Self {
-        Self { timeout: None, within: Duration::MAX, idempotent: None, priority: None }
+        Self { timeout: None, within: u64::MAX, idempotent: None, priority: None }
     }
 }
 
@@ -344,6 +344,7 @@ impl CallMachine {
         }
     }
 
+    #[inline]
     fn start(&mut self, now: Instant, policy: &Rules, cluster: &mut Cluster, start: Start) {
         cluster.calls_begun += 1;
         cluster.calls_open += 1;
@@ -351,9 +352,17 @@ impl CallMachine {
         self.started = now;
         self.idempotent = start.idempotent.unwrap_or(policy.idempotent);
         self.priority = start.priority;
-        let timeout = start.timeout.unwrap_or(policy.timeout);
-        self.deadline = now.after(timeout.min(start.within));
-        self.hang_after = nanos(policy.hang_after_of(timeout));
+        let timeout = match start.timeout {
+            None => {
+                self.hang_after = policy.nanos.hang_after;
+                policy.nanos.timeout
+            }
+            Some(timeout) => {
+                self.hang_after = nanos(policy.hang_after_of(timeout));
+                nanos(timeout)
+            }
+        };
+        self.deadline = now.after_nanos(timeout.min(start.within));
         self.state = State::Admission;
         if self.is_reported() {
             cluster.events.tap(self.call);
@@ -380,6 +389,24 @@ impl CallMachine {
         self.note_error(error);
         let finish = Finish::Returned { class, failed };
         self.end_attempt(now, policy, cluster, slot, finish, wakes);
+    }
+
+    /// As [`on_returned`](Self::on_returned), and says what is next.
+    #[inline]
+    pub(crate) fn returned(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        cluster: &mut Cluster,
+        (slot, returned): (Slot, Returned),
+        waker: &Waker,
+        wakes: &mut Wakes,
+    ) -> Action {
+        if let Some(verdict) = self.succeed_directly(now, policy, cluster, slot, &returned) {
+            return self.finish(now, cluster, verdict, wakes);
+        }
+        self.on_returned(now, policy, cluster, slot, returned, wakes);
+        self.poll_action(now, policy, cluster, waker, wakes)
     }
 
     /// The answer to [`Action::Cancel`]: the function's future was dropped.

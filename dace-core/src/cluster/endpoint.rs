@@ -70,6 +70,21 @@ impl Endpoint {
         self.open.saturating_add(self.offered) >= self.limit(policy)
     }
 
+    /// Whether one more may be open, as far as that is not its circuit's or its limits' to say.
+    #[inline]
+    pub(crate) fn has_place(&self, now: Instant, policy: &Rules) -> bool {
+        let most = self.max_open.unwrap_or(policy.max_open_per_netloc);
+        !self.is_paused(now) && self.open.saturating_add(self.offered) < most
+    }
+
+    /// One more is open.
+    #[inline]
+    pub(crate) fn hold(&mut self, now: Instant) {
+        self.load.on_start(now, self.open);
+        self.open += 1;
+        self.holders += 1;
+    }
+
     pub(crate) fn has_connection(&self, size: u32) -> bool {
         self.connections.multiplexed
             || self.connections.used.saturating_add(self.connections.offered) < size

@@ -29,7 +29,7 @@ pub(crate) struct Events {
     ring: VecDeque<Event>,
     delivering: bool,
     /// The room of the last batch, for the next one.
-    spare: Vec<Event>,
+    spare: VecDeque<Event>,
     /// What happened in calls that are reported, by their numbers.
     taps: BTreeMap<u64, Tap>,
     /// Events that found no room.
@@ -66,9 +66,9 @@ pub(crate) enum Claim {
     None,
     /// Somebody else delivers.
     Busy,
-    /// These, the last one first; then ask for [`more`](Events::try_more), or
+    /// These, in order; then ask for [`more`](Events::try_more), or
     /// [stop](Events::stop).
-    Batch(Vec<Event>),
+    Batch(VecDeque<Event>),
 }
 
 impl Events {
@@ -132,13 +132,16 @@ impl Events {
 
     /// Makes the caller the one that delivers, if there is something to deliver and nobody does. `open`
     /// attempts are under way.
+    #[inline]
     pub(crate) fn try_claim(&mut self, open: u32) -> Claim {
-        if self.delivering {
-            return Claim::Busy;
+        match (self.delivering, self.ring.is_empty()) {
+            (true, _) => Claim::Busy,
+            (false, true) => Claim::None,
+            (false, false) => self.claim(open),
         }
-        if self.ring.is_empty() {
-            return Claim::None;
-        }
+    }
+
+    fn claim(&mut self, open: u32) -> Claim {
         self.delivering = true;
         let mut batch = core::mem::take(&mut self.spare);
         self.take(&mut batch, BATCH, open);
@@ -147,16 +150,19 @@ impl Events {
 
     /// What came while the caller delivered, at most so many. `false` if there is none: then it
     /// delivers no more.
-    pub(crate) fn try_more(&mut self, batch: &mut Vec<Event>, most: usize, open: u32) -> bool {
+    pub(crate) fn try_more(&mut self, batch: &mut VecDeque<Event>, most: usize, open: u32) -> bool {
         self.take(batch, most, open);
         !batch.is_empty()
     }
 
-    fn take(&mut self, batch: &mut Vec<Event>, most: usize, open: u32) {
-        let count = self.ring.len().min(most);
-        // The last comes first: whoever delivers pops.
-        batch.extend(self.ring.drain(..count).rev());
-        if self.untold > 0 && count > 0 {
+    /// `batch` is empty.
+    fn take(&mut self, batch: &mut VecDeque<Event>, most: usize, open: u32) {
+        if self.ring.len() <= most {
+            core::mem::swap(&mut self.ring, batch);
+        } else {
+            batch.extend(self.ring.drain(..most));
+        }
+        if self.untold > 0 && !batch.is_empty() {
             // There is room again: what was lost came after what is there.
             let count = core::mem::take(&mut self.untold);
             let at = self.ring.back().map_or(self.untold_at, |last| last.at.max(self.untold_at));
@@ -166,9 +172,9 @@ impl Events {
     }
 
     /// The caller delivers no more. What it had not handed over comes back to the front.
-    pub(crate) fn stop(&mut self, mut undelivered: Vec<Event>) {
+    pub(crate) fn stop(&mut self, mut undelivered: VecDeque<Event>) {
         self.delivering = false;
-        for event in undelivered.drain(..) {
+        while let Some(event) = undelivered.pop_back() {
             self.ring.push_front(event);
         }
         self.spare = undelivered;

@@ -9,6 +9,7 @@ mod admission;
 mod attempt;
 mod call;
 mod choice;
+mod direct;
 mod endpoint;
 mod events;
 mod exchange;
@@ -34,6 +35,7 @@ pub use totals::{ByClass, ByWhy, Totals};
 use core::task::Waker;
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -83,6 +85,11 @@ pub(crate) struct Cluster {
     running: u32,
     closed: bool,
     closers: Vec<Waker>,
+    /// The general way is taken always, and how often it was not.
+    #[cfg(test)]
+    generally: bool,
+    #[cfg(test)]
+    went_directly: u32,
 }
 
 impl Cluster {
@@ -116,6 +123,10 @@ impl Cluster {
             running: 0,
             closed: false,
             closers: Vec::new(),
+            #[cfg(test)]
+            generally: false,
+            #[cfg(test)]
+            went_directly: 0,
         }
     }
 
@@ -203,6 +214,7 @@ impl Cluster {
         self.events.is_due()
     }
 
+    #[inline]
     pub(crate) fn claim_events(&mut self) -> Claim {
         self.events.try_claim(self.running)
     }
@@ -211,7 +223,7 @@ impl Cluster {
     /// delivers no more.
     pub(crate) fn more_events(
         &mut self,
-        batch: &mut Vec<Event>,
+        batch: &mut VecDeque<Event>,
         most: usize,
         wakes: &mut Wakes,
     ) -> bool {
@@ -223,7 +235,7 @@ impl Cluster {
     }
 
     /// The caller delivers no more; `undelivered` is for somebody else.
-    pub(crate) fn stop_delivery(&mut self, undelivered: Vec<Event>, wakes: &mut Wakes) {
+    pub(crate) fn stop_delivery(&mut self, undelivered: VecDeque<Event>, wakes: &mut Wakes) {
         self.events.stop(undelivered);
         self.wake_closers(wakes);
     }

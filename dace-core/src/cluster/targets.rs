@@ -51,6 +51,8 @@ pub(super) struct Targets {
     pub(super) probe_due: Instant,
     /// Circuits are ignored, because too few endpoints are left.
     pub(super) panic: bool,
+    /// There are several, of one weight and one level, for peak-EWMA to choose from.
+    alike: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +98,14 @@ impl Targets {
             suspects: 0,
             probe_due: Instant::NEVER,
             panic: false,
+            alike: false,
         }
+    }
+
+    /// Whether nothing but load tells the targets apart: they are alike, and all circuits let all pass.
+    #[inline]
+    pub(super) fn are_all_well(&self) -> bool {
+        self.alike && self.suspects == 0 && !self.panic
     }
 
     /// Whether the circuit of a listed endpoint is ignored: in panic mode, where most of its level are ill.
@@ -198,6 +207,9 @@ impl Targets {
             (picker, Some(balance)) => *picker = Picker::Balance(balance),
         }
         self.levels = levels;
+        self.alike = matches!(self.picker, Picker::Balance(Balance::PeakEwma))
+            && self.list.len() > 1
+            && matches!(self.levels.as_slice(), [level] if level.turns.are_alike());
         self.count(table);
         self.probe_due = if self.suspects > 0 { now } else { Instant::NEVER };
         self.panic = false;

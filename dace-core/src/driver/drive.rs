@@ -300,8 +300,7 @@ where
         *this.last = Some(result);
         let machine = this.machine;
         this.shared.section(|policy, cluster, wakes| {
-            machine.on_returned(now, policy, cluster, slot, returned, wakes);
-            machine.poll_action(now, policy, cluster, cx.waker(), wakes)
+            machine.returned(now, policy, cluster, (slot, returned), cx.waker(), wakes)
         })
     }
 }

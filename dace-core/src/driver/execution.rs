@@ -20,6 +20,7 @@ use super::fallback::{Fallback, NoFallback, OrElse};
 use super::judge::{ByFn, ByType, Judge, Sourced};
 use super::part::{Base, Part, Story};
 use super::shared::Shared;
+use crate::instant::nanos;
 use crate::report::Report;
 use crate::{Class, Error, Priority, Runtime};
 
@@ -64,7 +65,7 @@ impl<R: Runtime, B, F, Fut: Future, J, L> Execution<R, B, F, Fut, J, L> {
     /// What is left of somebody else's deadline: the call ends then, if its own timeout is not
     /// earlier. See [`Call::remaining`].
     pub fn within(mut self, remaining: Duration) -> Self {
-        self.drive.adjust(|start| start.within = start.within.min(remaining));
+        self.drive.adjust(|start| start.within = start.within.min(nanos(remaining)));
         self
     }
 

@@ -15,6 +15,7 @@ use alloc::sync::Arc;
 
 use super::shared::Shared;
 use crate::cluster::{CallMachine, Start, Tap};
+use crate::instant::nanos;
 use crate::{Class, Error, Event, Instant, Runtime, What};
 
 /// A call, with what is around it. You need not name it.
@@ -100,13 +101,13 @@ impl<R: Runtime, B> Base<'_, R, B> {
             return Duration::MAX;
         };
         let usual = || self.shared.section(|rules, _, _| rules.timeout);
-        timeout.unwrap_or_else(usual).min(within)
+        timeout.unwrap_or_else(usual).min(Duration::from_nanos(within))
     }
 
     /// The call, if it has not begun, has only so long.
     pub(super) fn shorten(&mut self, left: Duration) {
         if let Some(start) = self.machine.start_mut() {
-            start.within = start.within.min(left);
+            start.within = start.within.min(nanos(left));
         }
     }
 

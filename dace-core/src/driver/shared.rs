@@ -1,6 +1,7 @@
 //! What the handles of one dependency share.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -41,9 +42,18 @@ impl<R: Runtime, B> Shared<R, B> {
     /// One locked section; after it wakers are woken and events delivered.
     #[inline]
     pub(crate) fn section<O>(&self, act: impl FnOnce(&Rules, &mut Cluster, &mut Wakes) -> O) -> O {
-        let (out, due) = self.locked(act);
-        if due {
-            self.deliver();
+        let mut wakes = Wakes::new();
+        let (out, claim) = self.state.with(|State { rules, cluster }| {
+            let out = act(rules, cluster, &mut wakes);
+            (out, cluster.claim_events())
+        });
+        match claim {
+            Claim::None | Claim::Busy => wakes.wake(),
+            Claim::Batch(events) => {
+                let delivery = self.delivery(events);
+                wakes.wake();
+                delivery.carry_out();
+            }
         }
         out
     }
@@ -139,23 +149,19 @@ impl<R: Runtime, B> Shared<R, B> {
 
     /// Hands events to the observers, in order, with those that come meanwhile: [`BATCH`] at the most.
     pub(crate) fn deliver(&self) -> Delivered {
-        let events = match self.state.with(|state| state.cluster.claim_events()) {
-            Claim::None => return Delivered::All,
-            Claim::Busy => return Delivered::ByOther,
-            Claim::Batch(events) => events,
-        };
-        let mut delivery = Delivery { shared: self, events, over: false };
-        let mut left = BATCH;
-        while !delivery.over {
-            left -= delivery.events.len();
-            while let Some(event) = delivery.events.pop() {
-                for observer in &self.observers {
-                    observer.on_event(&self.id, &event);
-                }
+        match self.state.with(|state| state.cluster.claim_events()) {
+            Claim::None => Delivered::All,
+            Claim::Busy => Delivered::ByOther,
+            Claim::Batch(events) => {
+                self.delivery(events).carry_out();
+                Delivered::Some
             }
-            delivery.go_on(left);
         }
-        Delivered::Some
+    }
+
+    /// Whoever claimed events makes this at once: it passes on what is not delivered, come what may.
+    fn delivery(&self, events: VecDeque<Event>) -> Delivery<'_, R, B> {
+        Delivery { shared: self, events, handed: 0, over: false }
     }
 }
 
@@ -180,14 +186,32 @@ pub(crate) enum Delivered {
 /// Ends the delivery, also when an observer panics: then the rest waits for somebody else.
 struct Delivery<'a, R: Runtime, B> {
     shared: &'a Shared<R, B>,
-    events: Vec<Event>,
+    events: VecDeque<Event>,
+    /// So many of them are handed over.
+    handed: usize,
     over: bool,
 }
 
 impl<R: Runtime, B> Delivery<'_, R, B> {
+    fn carry_out(mut self) {
+        let mut left = BATCH;
+        while !self.over {
+            left -= self.events.len();
+            while let Some(event) = self.events.get(self.handed) {
+                self.handed += 1;
+                for observer in &self.shared.observers {
+                    observer.on_event(&self.shared.id, event);
+                }
+            }
+            self.handed = 0;
+            self.events.clear();
+            self.go_on(left);
+        }
+    }
+
     /// Takes what came meanwhile, at most so many; if that is nothing, it is over.
     fn go_on(&mut self, most: usize) {
-        let Self { shared, events, over } = self;
+        let Self { shared, events, over, .. } = self;
         let (more, _) = shared.locked(|_, cluster, wakes| cluster.more_events(events, most, wakes));
         *over = !more;
     }
@@ -198,7 +222,7 @@ impl<R: Runtime, B> Drop for Delivery<'_, R, B> {
         if self.over {
             return;
         }
-        let rest = core::mem::take(&mut self.events);
+        let rest = self.events.split_off(self.handed);
         self.shared.section_in_drop(|_, cluster, wakes| cluster.stop_delivery(rest, wakes));
     }
 }

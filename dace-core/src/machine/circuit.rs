@@ -302,6 +302,22 @@ impl Circuit {
         Pass { generation: self.generation, probe: 0 }
     }
 
+    /// Counts a success, if that is all there is to it: it decides nothing about a probe. `false`:
+    /// nothing was done, and [`on_result`](Self::on_result) decides.
+    #[inline]
+    pub fn try_count_success(&mut self, now: Instant, rules: &CircuitRules, pass: Pass) -> bool {
+        match &mut self.state {
+            State::Closed { window, streak } if pass.generation == self.generation => {
+                if !rules.is_off() {
+                    window.on_success(now);
+                    *streak = 0;
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The result of somebody who passed.
     pub fn on_result(
         &mut self,

@@ -38,6 +38,7 @@ pub struct Wakes {
 
 impl Wakes {
     /// Nobody.
+    #[inline]
     pub const fn new() -> Self {
         Self { wakers: Vec::new(), grants: Vec::new() }
     }
@@ -53,12 +54,20 @@ impl Wakes {
     }
 
     /// Wakes all. Only after unlocking: a waker may run anything.
+    #[inline]
     pub fn wake(self) {
+        if self.wakers.capacity() == 0 && self.grants.capacity() == 0 {
+            // There is nothing to drop either.
+            core::mem::forget(self);
+        } else {
+            self.wake_them();
+        }
+    }
+
+    #[cold]
+    fn wake_them(self) {
         let Self { wakers, grants } = self;
         drop(grants);
-        if wakers.is_empty() {
-            return;
-        }
         for waker in wakers {
             waker.wake();
         }

@@ -39,6 +39,7 @@ use core::ops::Deref;
 use alloc::boxed::Box;
 
 use crate::ConfigError;
+use crate::instant::nanos;
 use crate::machine::circuit::CircuitRules;
 
 /// What the machines decide by: a policy that was checked, and what follows from it.
@@ -49,6 +50,27 @@ pub(crate) struct Rules {
     pub(crate) limits: Option<Box<LimitRules>>,
     /// Whether a limit is shared with other dependencies.
     pub(crate) shares: bool,
+    pub(crate) nanos: Nanos,
+}
+
+/// Times of the policy in nanoseconds, as every call asks for them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nanos {
+    pub(crate) timeout: u64,
+    pub(crate) attempt_timeout: u64,
+    pub(crate) hang_after: u64,
+    pub(crate) expected_in: u64,
+}
+
+impl Nanos {
+    fn of(policy: &Policy) -> Self {
+        Self {
+            timeout: nanos(policy.timeout),
+            attempt_timeout: nanos(policy.attempt_timeout),
+            hang_after: nanos(policy.hang_after_of(policy.timeout)),
+            expected_in: nanos(policy.expected_in),
+        }
+    }
 }
 
 /// The limits beside `max_open_per_netloc`, at least one of them.
@@ -77,7 +99,8 @@ impl Rules {
         policy.validate()?;
         let circuit = CircuitRules::new(&policy.breaker, policy.circuit_reset_timeout);
         let limits = LimitRules::of(&policy);
-        Ok(Self { policy, circuit, limits, shares })
+        let nanos = Nanos::of(&policy);
+        Ok(Self { policy, circuit, limits, shares, nanos })
     }
 
     /// Takes the targets out of the policy, and what is to pick from them: they change by themselves from

@@ -37,6 +37,12 @@ impl CallMachine {
             self.state = ticket.map_or(State::Admission, State::Queued);
             return Action::Share;
         }
+        if ticket.is_none() {
+            if let Some(grant) = cluster.admit_directly(now, policy, &self.tried) {
+                let deadline = now.after_nanos(policy.nanos.attempt_timeout).min(self.deadline);
+                return self.run(now, cluster, grant, deadline, None);
+            }
+        }
         self.admit(now, policy, cluster, ticket, &mut None, waker, wakes)
     }
 
@@ -201,6 +207,7 @@ impl CallMachine {
         }
     }
 
+    #[inline]
     fn run(
         &mut self,
         now: Instant,
@@ -215,9 +222,11 @@ impl CallMachine {
         let number = self.attempts;
         let mut attempt = Attempt::new(now, self.call, number, deadline, grant);
         attempt.rank = Priority::rank(self.priority, number > 1);
-        if let Proposal::Target(target) = core::mem::take(&mut self.proposal) {
-            let shared = cluster.table[grant.endpoint].netloc != *target.netloc();
-            attempt.target = shared.then(|| Box::new(target));
+        if cluster.asks_user() {
+            if let Proposal::Target(target) = core::mem::take(&mut self.proposal) {
+                let shared = cluster.table[grant.endpoint].netloc != *target.netloc();
+                attempt.target = shared.then(|| Box::new(target));
+            }
         }
         attempt.take_grants(grants);
         let id = cluster.begin_attempt(now, attempt);

@@ -154,6 +154,7 @@ pub(super) fn is_final(class: Class) -> bool {
 
 impl Cluster {
     /// Keeps the record of an attempt that begins.
+    #[inline]
     pub(super) fn begin_attempt(&mut self, now: Instant, attempt: Attempt) -> AttemptId {
         let (call, number, endpoint) = (attempt.call, attempt.number, attempt.charged.endpoint);
         let id = self.attempts.insert(attempt);

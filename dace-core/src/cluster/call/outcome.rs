@@ -5,8 +5,9 @@ use core::time::Duration;
 use alloc::boxed::Box;
 
 use super::hedging::is_final;
-use super::{CallMachine, Ended, Last, Run, Slot, State, Verdict};
+use super::{Beside, CallMachine, Ended, Last, Returned, Run, Slot, State, Verdict};
 use crate::cluster::Cluster;
+use crate::cluster::direct::Succeeded;
 use crate::cluster::endpoint::EndpointId;
 use crate::cluster::settle::{Finish, Settled};
 use crate::event::What;
@@ -88,6 +89,37 @@ impl CallMachine {
             Some(loser) => State::Lost(Box::new((loser, next))),
             None => next,
         };
+    }
+
+    /// The only attempt under way was a success, and there is nothing else to it.
+    #[inline]
+    pub(super) fn succeed_directly(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        cluster: &mut Cluster,
+        slot: Slot,
+        returned: &Returned,
+    ) -> Option<Verdict> {
+        let State::Running(Run { id, number, beside: Beside::Nothing, .. }) = self.state else {
+            return None;
+        };
+        let plain = returned.class == Class::Success && !returned.failed && self.text.is_none();
+        if !plain || slot != Slot::First {
+            return None;
+        }
+        let Succeeded { endpoint } = cluster.settle_success(now, policy, id)?;
+        self.last = Last { timed_out: false, class: Class::Success, endpoint };
+        self.failed = false;
+        self.reward(cluster, number);
+        Some(Verdict::Ended(Ended {
+            attempts: self.attempts,
+            value: true,
+            why: Why::Class,
+            requested: false,
+            refusal: None,
+            trail: None,
+        }))
     }
 
     /// The attempt that lost was dropped, and the call goes on as the other one decided.

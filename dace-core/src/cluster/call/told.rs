@@ -80,14 +80,17 @@ impl CallMachine {
         outcome: Outcome,
         verdict: Option<&Verdict>,
     ) {
-        let own = cluster.refused_by_all(Reason::Config);
+        let own;
         let (why, refusal): (_, Option<&Refusal>) = match verdict {
             Some(Verdict::Ended(Ended { value: false, why, refusal, .. })) => {
                 (Some(*why).filter(|_| refusal.is_none()), refusal.as_deref())
             }
             Some(Verdict::TimedOut { why, .. }) => (*why, None),
             Some(Verdict::Refused(refusal)) => (None, Some(refusal)),
-            Some(Verdict::Wrong(_)) => (None, Some(&own)),
+            Some(Verdict::Wrong(_)) => {
+                own = cluster.refused_by_all(Reason::Config);
+                (None, Some(&own))
+            }
             _ => (None, None),
         };
         let what = What::CallEnded {

@@ -109,7 +109,8 @@ fn two_of_many(rng: &mut fastrand::Rng, field: &impl Field) -> Option<(usize, us
 }
 
 /// Two different numbers below `bound`, which is at least 2.
-fn distinct(rng: &mut fastrand::Rng, bound: usize) -> (usize, usize) {
+#[inline]
+pub fn distinct(rng: &mut fastrand::Rng, bound: usize) -> (usize, usize) {
     let bits = rng.u64(..);
     let bound = bound as u64;
     let a = ((bits >> 32) * bound) >> 32;

@@ -80,8 +80,21 @@ impl Load {
     /// nothing about the endpoint.
     pub fn on_end(&mut self, now: Instant, cost: Option<Duration>) {
         self.quiet_since = now;
-        let Some(cost) = cost else { return };
-        let cost = crate::instant::nanos(cost) as f64;
+        if let Some(cost) = cost {
+            self.on_result(now, crate::instant::nanos(cost));
+        }
+    }
+
+    /// An operation ended after so many nanoseconds.
+    #[inline]
+    pub fn on_success(&mut self, now: Instant, nanos: u64) {
+        self.quiet_since = now;
+        self.on_result(now, nanos);
+    }
+
+    #[inline]
+    fn on_result(&mut self, now: Instant, nanos: u64) {
+        let cost = i64::try_from(nanos).unwrap_or(i64::MAX) as f64;
         let passed = nanos_since(now, self.updated);
         self.updated = self.updated.max(now);
         self.ewma =
@@ -119,32 +132,39 @@ impl Load {
         if open > 0 {
             cost = cost.max(nanos_since(now, self.quiet_since) as f64);
         }
-        cost * operations / self.share(now)
+        if now >= self.ramped { cost * operations } else { cost * operations / self.share(now) }
+    }
+
+    /// Whether one more operation here costs no more than at another one, with so many open.
+    #[inline]
+    pub fn is_as_cheap(&self, now: Instant, open: u32, (other, others_open): (&Self, u32)) -> bool {
+        let score = |load: &Self, open: u32| load.score(now, open, f64::from(open) + 1.0);
+        score(self, open) <= score(other, others_open)
     }
 
     /// The share of its weight that an endpoint may have already.
     fn share(&self, now: Instant) -> f64 {
-        if now >= self.ramped {
-            return 1.0;
-        }
         let missing = self.ramped.since(now).as_nanos() as f64 / RAMP.as_nanos() as f64;
         (1.0 - missing).clamp(0.1, 1.0)
     }
 }
 
-fn nanos_since(now: Instant, earlier: Instant) -> u64 {
-    now.as_nanos().saturating_sub(earlier.as_nanos())
+/// As a signed number, which is quicker to make a float of. 292 years are enough.
+fn nanos_since(now: Instant, earlier: Instant) -> i64 {
+    i64::try_from(now.nanos_since(earlier)).unwrap_or(i64::MAX)
 }
 
 /// What is left of 1 after so many nanoseconds.
-fn decay(passed: u64) -> f64 {
+#[inline]
+fn decay(passed: i64) -> f64 {
     let halvings = passed as f64 * HALVINGS;
     if halvings >= 64.0 {
         return 0.0;
     }
-    let whole = halvings as u64;
-    let rest = halvings - whole as f64;
-    (1.0 - rest / 2.0) / (1u64 << whole) as f64
+    let whole = halvings as i32;
+    let rest = halvings - f64::from(whole);
+    // The exponent alone: 2^-whole.
+    (1.0 - rest / 2.0) * f64::from_bits(((1023 - whole) as u64) << 52)
 }
 
 impl Default for Load {
@@ -165,8 +185,9 @@ pub fn pick(
     let cost =
         |index: usize, operations: f64| field.load(index).score(now, field.open(index), operations);
     if turns.odds().is_none() {
-        let score = |index: usize| cost(index, f64::from(field.open(index)) + 1.0);
-        return Some(if a == b || score(a) <= score(b) { a } else { b });
+        let other = (field.load(b), field.open(b));
+        let first = a == b || field.load(a).is_as_cheap(now, field.open(a), other);
+        return Some(if first { a } else { b });
     }
     let better = |one: usize, other: usize| {
         let part = |index: usize, more: u32| {

@@ -58,6 +58,11 @@ impl Turns {
         }
     }
 
+    /// Whether all weigh the same.
+    pub const fn are_alike(&self) -> bool {
+        self.odds.is_none()
+    }
+
     /// How often each is drawn, if weights differ.
     pub(super) fn odds(&self) -> Option<&Odds> {
         self.odds.as_ref()

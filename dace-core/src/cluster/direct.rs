@@ -1,0 +1,121 @@
+//! The common case, in one step for each of the two locked sections: all targets are well, nobody
+//! waits, and the attempt was a success at one netloc.
+//!
+//! It decides what the general way would decide, with the same draws, and asks for less: a test lets
+//! both decide side by side. Whatever is unusual is left to the general way, untouched.
+
+use core::time::Duration;
+
+use super::Cluster;
+use super::admission::Grant;
+use super::attempt::{Attempt, AttemptId, Visit};
+use super::endpoint::EndpointId;
+use super::targets::Listed;
+use crate::event::What;
+use crate::machine::balancer;
+use crate::policy::Rules;
+use crate::{Class, Instant};
+
+/// An attempt that was a success.
+pub(super) struct Succeeded {
+    pub(super) endpoint: EndpointId,
+}
+
+impl Cluster {
+    /// A place for an attempt, where every target may have it.
+    #[inline]
+    pub(super) fn admit_directly(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        tried: &[EndpointId],
+    ) -> Option<Grant> {
+        if !self.may_go_directly()
+            || !self.targets.are_all_well()
+            || !self.queue.is_empty()
+            || policy.limits.is_some()
+        {
+            return None;
+        }
+        let mut rng = self.rng.clone();
+        let (one, other) = balancer::distinct(&mut rng, self.targets.list.len());
+        let (one, other) = (&self.targets.list[one], &self.targets.list[other]);
+        if tried.contains(&one.endpoint) || tried.contains(&other.endpoint) {
+            return None;
+        }
+        let (first, second) = (&self.table[one.endpoint], &self.table[other.endpoint]);
+        if !first.has_place(now, policy) || !second.has_place(now, policy) {
+            return None;
+        }
+        let first = first.load.is_as_cheap(now, first.open, (&second.load, second.open));
+        let Listed { endpoint: id, scheme, .. } = *if first { one } else { other };
+        self.rng = rng;
+        let endpoint = &mut self.table[id];
+        endpoint.hold(now);
+        let pass = endpoint.circuit.bypass();
+        self.note_direct();
+        Some(Grant { endpoint: id, pass, picked: Some(scheme) })
+    }
+
+    /// An attempt returned a success: settles it, if nothing else is to be told of it.
+    #[inline]
+    pub(super) fn settle_success(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        id: AttemptId,
+    ) -> Option<Succeeded> {
+        let attempt = self.attempts.get(id).filter(|attempt| attempt.is_plain())?;
+        let Attempt { call, number, charged: Visit { endpoint: at, pass, since, .. }, .. } =
+            *attempt;
+        let took = now.nanos_since(since);
+        let usual = self.may_go_directly()
+            && self.queue.is_empty()
+            && self.hedging.is_none()
+            && policy.limits.is_none()
+            && took <= policy.nanos.expected_in;
+        let endpoint = &mut self.table[at];
+        if !usual || !endpoint.circuit.try_count_success(now, &policy.circuit, pass) {
+            return None;
+        }
+        endpoint.load.on_success(now, took);
+        endpoint.open -= 1;
+        endpoint.holders -= 1;
+        let phase = attempt.flags.phase;
+        self.attempts.remove(id);
+        self.totals.count_attempt(Class::Success);
+        self.running -= 1;
+        self.events.push(now, call, || What::AttemptEnded {
+            attempt: number,
+            netloc: self.table[at].netloc.clone(),
+            class: Class::Success,
+            phase,
+            took: Duration::from_nanos(took),
+            open: self.running,
+            error: None,
+        });
+        self.note_direct();
+        Some(Succeeded { endpoint: at })
+    }
+
+    #[cfg(not(test))]
+    fn may_go_directly(&self) -> bool {
+        true
+    }
+
+    #[cfg(not(test))]
+    fn note_direct(&mut self) {}
+
+    #[cfg(test)]
+    fn may_go_directly(&self) -> bool {
+        !self.generally
+    }
+
+    #[cfg(test)]
+    fn note_direct(&mut self) {
+        self.went_directly += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests;
