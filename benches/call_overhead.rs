@@ -21,12 +21,12 @@ use std::future::{Future, Ready, poll_fn, ready};
 use std::hint::black_box;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Barrier};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-use dace::{Backoff, Breaker, Budget, Class, Classify, Dependency, Instant, NoHttp, Runtime};
+use dace::{Breaker, Budget};
 use failsafe::failure_policy::{ConsecutiveFailures, OrElse, SuccessRateOverTimeWindow};
 use failsafe::futures::CircuitBreaker as _;
 use failsafe::{FailurePolicy as _, StateMachine, backoff, failure_policy};
@@ -36,10 +36,10 @@ use tower::retry::budget::{Budget as _, TpsBudget};
 use tower::timeout::Timeout;
 use tower::{Service, ServiceBuilder};
 
-const LIMIT: u32 = 1 << 20;
-const TIMEOUT: Duration = Duration::from_secs(5);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
-const RETRIES: u32 = 3;
+mod common;
+
+use common::{Failed, LIMIT, RETRIES, TIMEOUT, clock, dace, now_or_never};
+
 /// Calls in one sample.
 const CALLS: u64 = 5_000;
 
@@ -202,69 +202,6 @@ impl Future for Sixteen {
 }
 
 // Subjects.
-
-#[derive(Clone, Copy, Debug)]
-struct Failed;
-
-impl std::fmt::Display for Failed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("failed")
-    }
-}
-
-impl std::error::Error for Failed {}
-
-impl Classify for Failed {
-    fn class(&self) -> Class {
-        Class::Transient
-    }
-}
-
-/// The clock that tokio and failsafe read too.
-#[expect(clippy::disallowed_methods, reason = "a bench has to look at a clock")]
-fn clock() -> std::time::Instant {
-    std::time::Instant::now()
-}
-
-/// tokio's timer, and the clock under it.
-struct Tokio {
-    epoch: std::time::Instant,
-}
-
-impl Runtime for Tokio {
-    type Lock<T: Send + 'static> = Mutex<T>;
-    type Sleep = tokio::time::Sleep;
-
-    fn now(&self) -> Instant {
-        let since = clock().duration_since(self.epoch);
-        Instant::from_nanos(since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos()))
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> tokio::time::Sleep {
-        let deadline = self.epoch + deadline.since(Instant::EPOCH);
-        tokio::time::sleep_until(deadline.into())
-    }
-
-    fn seed(&self) -> u64 {
-        7
-    }
-}
-
-type Builder = dace::DependencyBuilder<Tokio, NoHttp>;
-
-fn dace(targets: usize, adjust: impl FnOnce(Builder) -> Builder) -> Dependency<Tokio, NoHttp> {
-    let targets: Vec<String> =
-        (0..targets).map(|number| format!("http://server-{number}:80")).collect();
-    let builder = Dependency::builder("servers")
-        .targets(targets)
-        .timeout(TIMEOUT)
-        .attempt_timeout(ATTEMPT_TIMEOUT)
-        .retry_attempts(RETRIES)
-        .backoff(Backoff::new().base(Duration::ZERO))
-        .max_open_per_netloc(LIMIT);
-    let runtime = Tokio { epoch: clock() };
-    adjust(builder).build_with(runtime, NoHttp).expect("the settings are right")
-}
 
 type Rate = SuccessRateOverTimeWindow<backoff::Constant>;
 type Policy = OrElse<Rate, ConsecutiveFailures<backoff::Constant>>;
@@ -488,14 +425,6 @@ async fn in_time<Fut: Future<Output = Result<u64, Failed>>>(future: Fut) -> Fut:
 }
 
 // Measuring.
-
-/// The output of a future that is ready at once.
-fn now_or_never<F: Future>(future: F) -> F::Output {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => output,
-        Poll::Pending => unreachable!("nothing waits here"),
-    }
-}
 
 struct Row {
     name: &'static str,

@@ -99,8 +99,9 @@ fn a_pushback_is_the_wait_or_forbids_the_retry_in_headers_and_in_trailers() {
         let error = sim.run(a.call(unary)).unwrap_err();
         (server.requests(), error.why().unwrap(), error.retry_after(), sim.elapsed())
     };
+    let off = || Hints::new().grpc_pushback(false);
     for trailers in [false, true] {
-        let hints = || Hints::new().grpc_pushback(true);
+        let hints = Hints::new;
         let (requests, why, retry_after, elapsed) = pushed(trailers, "2000", hints());
         assert_eq!((requests, why, retry_after), (2, Why::NoAttempts, Some(secs(2))));
         assert!(elapsed >= secs(2) && elapsed < secs(3), "{elapsed:?}");
@@ -108,11 +109,11 @@ fn a_pushback_is_the_wait_or_forbids_the_retry_in_headers_and_in_trailers() {
             let (requests, why, ..) = pushed(trailers, value, hints());
             assert_eq!((requests, why), (1, Why::Server), "{trailers} {value}");
         }
-        let (requests, why, retry_after, elapsed) = pushed(trailers, "2000", Hints::new());
-        assert_eq!((requests, why, retry_after), (2, Why::NoAttempts, None), "not asked for");
+        let (requests, why, retry_after, elapsed) = pushed(trailers, "2000", off());
+        assert_eq!((requests, why, retry_after), (2, Why::NoAttempts, None), "not wanted");
         assert!(elapsed < secs(1));
-        let (requests, why, ..) = pushed(trailers, "-1", Hints::new());
-        assert_eq!((requests, why), (2, Why::NoAttempts), "not asked for");
+        let (requests, why, ..) = pushed(trailers, "-1", off());
+        assert_eq!((requests, why), (2, Why::NoAttempts), "not wanted");
         // Longer than the longest pause: the call does not wait.
         let (requests, why, ..) = pushed(trailers, "99999999999999999", hints());
         assert_eq!((requests, why), (1, Why::Hint));

@@ -17,7 +17,8 @@ use core::time::Duration;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+
+use smallvec::SmallVec;
 
 use super::Cluster;
 use super::admission::Proposal;
@@ -126,12 +127,10 @@ pub(crate) struct CallMachine {
     deadline: Instant,
     /// In nanoseconds.
     hang_after: u64,
-    tried: Vec<EndpointId>,
-    proposal: Proposal,
-    /// For balancers that send equal keys to the same endpoint.
-    key: Option<Box<str>>,
-    /// What somebody wants to read.
-    text: Option<Box<Text>>,
+    extra: Option<Box<Extra>>,
+    /// The class of the last attempt, and where it was charged.
+    last_class: Class,
+    last_endpoint: EndpointId,
     attempts: u32,
     proposals: u8,
     idempotent: bool,
@@ -143,25 +142,32 @@ pub(crate) struct CallMachine {
     token_spent: bool,
     /// The last attempt ended with an error, or was cut off.
     failed: bool,
-    last: Last,
-    /// Where it was charged, while a retry is to come: its endpoint may be forgotten meanwhile.
-    last_failed_at: Option<Netloc>,
+    /// The last attempt ended by `attempt_timeout`.
+    timed_out: bool,
     /// The call's one retry without a token was made.
     free_used: bool,
     /// An attempt that did not win a race sent what must not happen twice.
     unsafe_sent: bool,
     /// A fallback comes after the final error.
     falls_back: bool,
+    /// It came.
+    fell_back: bool,
 }
 
-/// How the last attempt ended.
-#[derive(Clone, Copy, Debug)]
-struct Last {
-    /// By `attempt_timeout`.
-    timed_out: bool,
-    class: Class,
-    /// Where it was charged.
-    endpoint: EndpointId,
+/// What most calls have nothing of.
+#[derive(Debug, Default)]
+struct Extra {
+    tried: SmallVec<[EndpointId; 4]>,
+    proposal: Proposal,
+    /// For balancers that send equal keys to the same endpoint.
+    key: Option<Box<str>>,
+    /// In place of the policy's.
+    connect_timeout: Option<Duration>,
+    /// What somebody wants to read.
+    text: Option<Text>,
+    /// Where the last attempt was charged, while a retry is to come: its endpoint may be forgotten
+    /// meanwhile.
+    last_failed_at: Option<Netloc>,
 }
 
 #[derive(Debug)]
@@ -213,10 +219,9 @@ impl CallMachine {
             started: Instant::EPOCH,
             deadline: Instant::NEVER,
             hang_after: 0,
-            tried: Vec::new(),
-            proposal: Proposal::Unasked,
-            key: None,
-            text: None,
+            extra: None,
+            last_class: Class::Success,
+            last_endpoint: EndpointId::default(),
             attempts: 0,
             proposals: 0,
             idempotent: true,
@@ -224,11 +229,11 @@ impl CallMachine {
             token_held: false,
             token_spent: false,
             failed: false,
-            last: Last { timed_out: false, class: Class::Success, endpoint: EndpointId::default() },
-            last_failed_at: None,
+            timed_out: false,
             free_used: false,
             unsafe_sent: false,
             falls_back: false,
+            fell_back: false,
         }
     }
 
@@ -242,6 +247,15 @@ impl CallMachine {
         self.falls_back
     }
 
+    /// The fallback takes over.
+    pub(crate) fn fall_back(&mut self) {
+        self.fell_back = true;
+    }
+
+    pub(crate) fn fell_back(&self) -> bool {
+        self.fell_back
+    }
+
     /// The settings of the call, while it has not begun.
     pub(crate) fn start_mut(&mut self) -> Option<&mut Start> {
         match &mut self.state {
@@ -251,12 +265,35 @@ impl CallMachine {
     }
 
     pub(crate) fn set_key(&mut self, key: Box<str>) {
-        self.key = Some(key);
+        self.extra().key = Some(key);
     }
 
     /// The call's sticky key.
     pub(crate) fn key(&self) -> Option<&str> {
-        self.key.as_deref()
+        self.extra.as_ref()?.key.as_deref()
+    }
+
+    pub(crate) fn set_connect_timeout(&mut self, timeout: Duration) {
+        self.extra().connect_timeout = Some(timeout);
+    }
+
+    /// The call's own time for connecting.
+    pub(crate) fn connect_timeout(&self) -> Option<Duration> {
+        self.extra.as_ref()?.connect_timeout
+    }
+
+    fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    /// Endpoints that were tried already.
+    fn tried(&self) -> &[EndpointId] {
+        self.extra.as_ref().map_or(&[], |extra| &extra.tried)
+    }
+
+    /// What a balancer of the user's proposed.
+    fn proposal(&self) -> &Proposal {
+        self.extra.as_ref().map_or(&Proposal::Unasked, |extra| &extra.proposal)
     }
 
     /// The number of the call, 0 before it began.
@@ -281,7 +318,7 @@ impl CallMachine {
 
     /// Whether what it ended with is a success, and not merely no error.
     pub(crate) fn ended_well(&self) -> bool {
-        !self.failed && self.last.class == Class::Success
+        !self.fell_back && !self.failed && self.last_class == Class::Success
     }
 
     pub(crate) fn started(&self) -> Instant {
@@ -372,7 +409,7 @@ impl CallMachine {
 
     /// The answer to [`Action::Propose`].
     pub(crate) fn on_proposal(&mut self, proposal: Proposal) {
-        self.proposal = proposal;
+        self.extra().proposal = proposal;
     }
 
     /// The answer to [`Action::Attempt`]: the function returned something of this class.

@@ -7,7 +7,6 @@
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use core::time::Duration;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -35,13 +34,11 @@ pub(super) struct Drive<R: Runtime, B, F, Fut: Future> {
     attempt: Option<Fut>,
     /// The future of an attempt beside it.
     hedge: Option<Pin<Box<Fut>>>,
+    /// Set to when the machine is to be asked again at the latest.
     #[pin]
     timer: Timer<R>,
-    /// When the machine is to be asked again at the latest.
-    look_at: Instant,
     /// What the last attempt returned.
     last: Option<Fut::Output>,
-    pub(super) connect_timeout: Option<Duration>,
     /// What the observers put around the function's polls, from the first attempt on.
     spans: Option<Box<Spans>>,
 }
@@ -49,14 +46,12 @@ pub(super) struct Drive<R: Runtime, B, F, Fut: Future> {
 impl<R: Runtime, B, F, Fut: Future> Drive<R, B, F, Fut> {
     pub(super) fn new(shared: Arc<Shared<R, B>>, function: F) -> Self {
         Self {
-            connect_timeout: None,
             shared,
             function,
             machine: CallMachine::new(Start::new()),
             attempt: None,
             hedge: None,
             timer: Timer::new(),
-            look_at: Instant::EPOCH,
             last: None,
             spans: None,
         }
@@ -187,8 +182,8 @@ where
         judge: &J,
     ) -> Poll<Result<T, Error<E>>> {
         let mut now = self.shared.runtime.now();
-        let mut action = if self.runs() && now < self.look_at {
-            Action::WaitUntil(self.look_at)
+        let mut action = if self.runs() && now < self.timer.at() {
+            Action::WaitUntil(self.timer.at())
         } else {
             self.as_mut().ask(now, cx)
         };
@@ -205,7 +200,7 @@ where
                 }
                 Action::Attempt { id, number, slot, deadline, look_at } => {
                     self.as_mut().start(id, number, slot, deadline);
-                    *self.as_mut().project().look_at = look_at;
+                    self.as_mut().project().timer.set_at(look_at);
                 }
                 Action::Cancel(slot) => {
                     let mut guard = self.as_mut().guard();
@@ -216,7 +211,7 @@ where
                     continue;
                 }
                 Action::Queue(at) | Action::WaitUntil(at) => {
-                    *self.as_mut().project().look_at = at;
+                    self.as_mut().project().timer.set_at(at);
                 }
                 Action::Finish(verdict) => {
                     let this = self.project();
@@ -232,7 +227,7 @@ where
                 }
             }
             let this = self.as_mut().project();
-            if this.timer.poll_at(cx, &this.shared.runtime, *this.look_at).is_pending() {
+            if this.timer.poll(cx, &this.shared.runtime).is_pending() {
                 return Poll::Pending;
             }
             now = self.shared.runtime.now();
@@ -247,7 +242,7 @@ where
         if number == 1 {
             *this.spans = this.shared.spans(this.machine.call());
         }
-        let connect_timeout = *this.connect_timeout;
+        let connect_timeout = this.machine.connect_timeout();
         let function = this.function;
         let call = Call { shared: this.shared.clone(), id, number, deadline, connect_timeout };
         let attempt = within(this.spans.as_deref(), || function(call));

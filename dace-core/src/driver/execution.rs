@@ -40,7 +40,6 @@ pub struct Execution<R: Runtime, B, F, Fut: Future, J = ByType, L = NoFallback> 
     judge: J,
     #[pin]
     fallback: L,
-    falling_back: bool,
 }
 
 impl<R: Runtime, B, F, Fut> Execution<R, B, F, Fut>
@@ -50,7 +49,7 @@ where
 {
     pub(super) fn new(shared: Arc<Shared<R, B>>, function: F) -> Self {
         let drive = Drive::new(shared, function);
-        Self { drive, judge: ByType, fallback: NoFallback, falling_back: false }
+        Self { drive, judge: ByType, fallback: NoFallback }
     }
 }
 
@@ -78,7 +77,7 @@ impl<R: Runtime, B, F, Fut: Future, J, L> Execution<R, B, F, Fut, J, L> {
     /// The time that connecting may take in this call, in place of the dependency's. Zero fails
     /// every new connection, `Duration::MAX` leaves it to the other timeouts.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.drive.connect_timeout = Some(timeout);
+        self.drive.machine.set_connect_timeout(timeout);
         self
     }
 
@@ -115,8 +114,8 @@ where
     where
         G: Fn(&Result<T, E>) -> Class,
     {
-        let Self { drive, fallback, falling_back, .. } = self;
-        Execution { drive, judge: ByFn(classify), fallback, falling_back }
+        let Self { drive, fallback, .. } = self;
+        Execution { drive, judge: ByFn(classify), fallback }
     }
 
     /// Has logs and reports tell this call's errors with their sources, which need not be in what they
@@ -126,8 +125,8 @@ where
     where
         E: core::error::Error,
     {
-        let Self { drive, judge, fallback, falling_back } = self;
-        Execution { drive, judge: Sourced(judge), fallback, falling_back }
+        let Self { drive, judge, fallback } = self;
+        Execution { drive, judge: Sourced(judge), fallback }
     }
 
     /// An async function that gets the final error, of any kind, and returns a value or another
@@ -137,9 +136,9 @@ where
         G: FnOnce(Error<E>) -> GFut,
         GFut: Future<Output = Result<T, Error<E>>>,
     {
-        let Self { mut drive, judge, falling_back, .. } = self;
+        let Self { mut drive, judge, .. } = self;
         drive.machine.expect_fallback();
-        Execution { drive, judge, fallback: OrElse::new(fallback), falling_back }
+        Execution { drive, judge, fallback: OrElse::new(fallback) }
     }
 }
 
@@ -155,7 +154,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if !*this.falling_back {
+        if !this.drive.machine.fell_back() {
             let error = match this.drive.as_mut().poll_call(cx, this.judge) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(value)) => return Poll::Ready(Ok(value)),
@@ -165,7 +164,6 @@ where
             if let Err(error) = this.drive.as_mut().fall_back(begin) {
                 return Poll::Ready(Err(error));
             }
-            *this.falling_back = true;
             this.drive.as_mut().base().note_fallback();
         }
         let polled = this.drive.as_mut().fall_back(|| this.fallback.poll(cx));
@@ -227,12 +225,11 @@ where
     }
 
     fn is_success(self: Pin<&mut Self>) -> bool {
-        !self.falling_back && self.base().machine.ended_well()
+        self.base().machine.ended_well()
     }
 
     fn story(self: Pin<&mut Self>) -> Story {
-        let fallback_used = self.falling_back;
-        self.base().story(fallback_used)
+        self.base().story()
     }
 }
 

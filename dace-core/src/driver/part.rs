@@ -90,7 +90,8 @@ impl<R: Runtime, B> Base<'_, R, B> {
         event
     }
 
-    pub(super) fn note_fallback(&self) {
+    pub(super) fn note_fallback(&mut self) {
+        self.machine.fall_back();
         let (now, call) = (self.now(), self.machine.call());
         self.shared.section(|_, cluster, _| cluster.note_fallback(now, call));
     }
@@ -111,12 +112,12 @@ impl<R: Runtime, B> Base<'_, R, B> {
         }
     }
 
-    pub(super) fn story(&mut self, fallback_used: bool) -> Story {
+    pub(super) fn story(&mut self) -> Story {
         let started = self.machine.started();
         Story {
             dependency_id: self.shared.id.clone(),
             tap: self.machine.take_report(),
-            fallback_used,
+            fallback_used: self.machine.fell_back(),
             took: self.now().since(started),
         }
     }

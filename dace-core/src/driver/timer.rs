@@ -7,7 +7,7 @@ use core::task::{Context, Poll};
 use crate::{Instant, Runtime};
 
 /// At most one timer, made when it is first polled, and made anew when it is to end earlier or
-/// later. The caller compares clock and deadline before it polls.
+/// later. Never, until it is set. The caller compares clock and deadline before it polls.
 #[pin_project::pin_project]
 pub(crate) struct Timer<R: Runtime> {
     #[pin]
@@ -20,20 +20,42 @@ impl<R: Runtime> Timer<R> {
         Self { sleep: None, at: Instant::NEVER }
     }
 
+    /// When it ends.
+    pub(crate) fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// Has it end at `at`.
+    #[inline]
+    pub(crate) fn set_at(self: Pin<&mut Self>, at: Instant) {
+        let mut this = self.project();
+        if *this.at != at {
+            *this.at = at;
+            if this.sleep.is_some() {
+                this.sleep.set(None);
+            }
+        }
+    }
+
     /// Ready when `at` has come, as far as the timer knows. `NEVER` needs no timer.
     pub(crate) fn poll_at(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         runtime: &R,
         at: Instant,
     ) -> Poll<()> {
+        self.as_mut().set_at(at);
+        self.poll(cx, runtime)
+    }
+
+    /// Ready when its time has come, as far as it knows. `NEVER` needs no timer.
+    pub(crate) fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>, runtime: &R) -> Poll<()> {
         let mut this = self.project();
-        if at.is_never() {
+        if this.at.is_never() {
             return Poll::Pending;
         }
-        if this.sleep.is_none() || *this.at != at {
-            *this.at = at;
-            this.sleep.set(Some(runtime.sleep_until(at)));
+        if this.sleep.is_none() {
+            this.sleep.set(Some(runtime.sleep_until(*this.at)));
         }
         let Some(sleep) = this.sleep.as_mut().as_pin_mut() else {
             return Poll::Pending;

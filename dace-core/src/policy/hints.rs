@@ -8,19 +8,19 @@ use crate::ConfigError;
 use crate::http::Header;
 
 /// What dace reads of answers beside `Retry-After`: when a quota is full again, and whether to try again.
-/// All of it is off until it is asked for, since the headers mean what they mean only where a server
-/// says so. For [`DependencyBuilder::hints`](crate::DependencyBuilder::hints).
+/// A pushback of gRPC is read by itself, for its header means one thing everywhere; the rest is off until it
+/// is asked for, since those headers mean what they mean only where a server says so. For [`DependencyBuilder::hints`](crate::DependencyBuilder::hints).
 ///
 /// ```
 /// use dace_core::Hints;
 ///
 /// let hints = Hints::new()
 ///     .rate_limit_reset(true)                 // `RateLimit`, `RateLimit-Reset`, `X-RateLimit-Reset`
-///     .grpc_pushback(true)                    // `grpc-retry-pushback-ms`
+///     .grpc_pushback(false)                   // not `grpc-retry-pushback-ms`
 ///     .no_retry("x-should-retry", "false");   // an answer with this header is not asked for again
 /// # let _ = hints;
 /// ```
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Hints {
     pub(crate) rate_limit_reset: bool,
     pub(crate) grpc_pushback: bool,
@@ -28,9 +28,9 @@ pub struct Hints {
 }
 
 impl Hints {
-    /// Nothing but `Retry-After`.
+    /// Nothing but `Retry-After` and a pushback of gRPC.
     pub const fn new() -> Self {
-        Self { rate_limit_reset: false, grpc_pushback: false, no_retry: None }
+        Self { rate_limit_reset: false, grpc_pushback: true, no_retry: None }
     }
 
     /// Whether the reset of a quota is read as a `Retry-After` of a 429 or a 503 that has none, and makes a
@@ -43,7 +43,7 @@ impl Hints {
     }
 
     /// Whether `grpc-retry-pushback-ms` is read, in headers and in trailers (gRFC A6): a number is the
-    /// wait, and what is negative or no number says not to try again. Default `false`.
+    /// wait, and what is negative or no number says not to try again. Default `true`.
     #[must_use]
     pub fn grpc_pushback(mut self, read: bool) -> Self {
         self.grpc_pushback = read;
@@ -72,6 +72,12 @@ impl Hints {
             return Err(ConfigError::new("hints.no_retry", problem));
         }
         Ok(())
+    }
+}
+
+impl Default for Hints {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -38,7 +38,7 @@ impl CallMachine {
             return Action::Share;
         }
         if ticket.is_none() {
-            if let Some(grant) = cluster.admit_directly(now, policy, &self.tried) {
+            if let Some(grant) = cluster.admit_directly(now, policy, self.tried()) {
                 let deadline = now.after_nanos(policy.nanos.attempt_timeout).min(self.deadline);
                 return self.run(now, cluster, grant, deadline, None);
             }
@@ -107,7 +107,7 @@ impl CallMachine {
             self.state = ticket.map_or(State::Admission, State::Queued);
             return Action::Propose;
         }
-        if let Proposal::Wrong(error) = &self.proposal {
+        if let Proposal::Wrong(error) = self.proposal() {
             let error = error.clone();
             self.leave(now, policy, cluster, ticket, wakes);
             self.give_back_token(cluster);
@@ -118,7 +118,7 @@ impl CallMachine {
             }
             return self.finish(now, cluster, Verdict::Wrong(error), wakes);
         }
-        if self.last.class == Class::Rejected && self.proposes_a_tried_one(cluster) {
+        if self.last_class == Class::Rejected && self.proposes_a_tried_one(cluster) {
             // What dace refused is tried on another endpoint, or not at all.
             self.leave(now, policy, cluster, ticket, wakes);
             let refusal = cluster.no_endpoint();
@@ -128,11 +128,11 @@ impl CallMachine {
         let deadline = now.after(policy.attempt_timeout).min(self.deadline);
         let ask = Ask {
             call: self.call,
-            tried: &self.tried,
+            tried: self.tried(),
             elsewhere: false,
             deadline,
-            proposal: &self.proposal,
-            key: self.key.as_deref(),
+            proposal: self.proposal(),
+            key: self.key(),
         };
         let admitted = cluster.admit(now, policy, &ask, wakes);
         if let Some(place) = offer {
@@ -173,13 +173,17 @@ impl CallMachine {
         }
     }
 
+    fn take_proposal(&mut self) -> Proposal {
+        self.extra.as_mut().map(|extra| core::mem::take(&mut extra.proposal)).unwrap_or_default()
+    }
+
     /// Whether the user's balancer is to be asked: it was not yet, or named one that was tried.
     fn wants_proposal(&mut self, cluster: &Cluster) -> bool {
-        match &self.proposal {
+        match self.proposal() {
             Proposal::Unasked => true,
             Proposal::Nobody | Proposal::Wrong(_) => false,
             Proposal::Target(target) => {
-                let tried = cluster.is_among(&self.tried, target.netloc());
+                let tried = cluster.is_among(self.tried(), target.netloc());
                 let again = tried && self.proposals + 1 < PROPOSALS;
                 self.proposals += u8::from(again);
                 again
@@ -188,8 +192,8 @@ impl CallMachine {
     }
 
     fn proposes_a_tried_one(&self, cluster: &Cluster) -> bool {
-        match &self.proposal {
-            Proposal::Target(target) => cluster.is_among(&self.tried, target.netloc()),
+        match self.proposal() {
+            Proposal::Target(target) => cluster.is_among(self.tried(), target.netloc()),
             Proposal::Unasked | Proposal::Nobody | Proposal::Wrong(_) => false,
         }
     }
@@ -223,7 +227,7 @@ impl CallMachine {
         let mut attempt = Attempt::new(now, self.call, number, deadline, grant);
         attempt.rank = Priority::rank(self.priority, number > 1);
         if cluster.asks_user() {
-            if let Proposal::Target(target) = core::mem::take(&mut self.proposal) {
+            if let Proposal::Target(target) = self.take_proposal() {
                 let shared = cluster.table[grant.endpoint].netloc != *target.netloc();
                 attempt.target = shared.then(|| Box::new(target));
             }
@@ -250,7 +254,7 @@ impl CallMachine {
         let is_final =
             matches!(refusal.reason, Reason::NoEndpoint | Reason::SharedLimit | Reason::Shed);
         if cluster.asks_user() && self.proposals < PROPOSALS && !is_final {
-            self.proposal = Proposal::Unasked;
+            self.take_proposal();
             self.state = State::Admission;
             return Action::Propose;
         }
@@ -258,7 +262,7 @@ impl CallMachine {
         self.give_back_token(cluster);
         let verdict = if self.attempts == 0 {
             Verdict::Refused(Box::new(refusal))
-        } else if self.last.timed_out {
+        } else if self.timed_out {
             self.timed_out(now, cluster, policy.attempt_timeout, Some(Why::NoEndpoint))
         } else {
             Verdict::Ended(Ended {

@@ -80,7 +80,7 @@ impl CallMachine {
             elsewhere: true,
             deadline,
             proposal: &proposal,
-            key: self.key.as_deref(),
+            key: self.key(),
         };
         let Some(grant) = cluster.admit_beside(now, policy, &ask, wakes) else {
             return alone;

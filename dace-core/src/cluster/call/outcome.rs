@@ -5,7 +5,7 @@ use core::time::Duration;
 use alloc::boxed::Box;
 
 use super::hedging::is_final;
-use super::{Beside, CallMachine, Ended, Last, Returned, Run, Slot, State, Verdict};
+use super::{Beside, CallMachine, Ended, Returned, Run, Slot, State, Verdict};
 use crate::cluster::Cluster;
 use crate::cluster::direct::Succeeded;
 use crate::cluster::endpoint::EndpointId;
@@ -52,7 +52,8 @@ impl CallMachine {
             self.failed = true;
         }
         let timed_out = finish == Finish::TimedOut;
-        self.last = Last { timed_out, class: settled.class, endpoint: settled.endpoint };
+        self.timed_out = timed_out;
+        (self.last_class, self.last_endpoint) = (settled.class, settled.endpoint);
         let waits = |other: &Run| {
             let can_send = cluster.attempts.get(other.id).is_some_and(|other| !other.flags.outdone);
             let dropped = !matches!(finish, Finish::Returned { .. } | Finish::TimedOut);
@@ -104,13 +105,13 @@ impl CallMachine {
         let State::Running(Run { id, number, beside: Beside::Nothing, .. }) = self.state else {
             return None;
         };
-        let plain = returned.class == Class::Success && !returned.failed && self.text.is_none();
+        let plain = returned.class == Class::Success && !returned.failed && self.text().is_none();
         if !plain || slot != Slot::First {
             return None;
         }
         let Succeeded { endpoint } = cluster.settle_success(now, policy, id)?;
-        self.last = Last { timed_out: false, class: Class::Success, endpoint };
-        self.failed = false;
+        (self.last_class, self.last_endpoint) = (Class::Success, endpoint);
+        (self.failed, self.timed_out) = (false, false);
         self.reward(cluster, number);
         Some(Verdict::Ended(Ended {
             attempts: self.attempts,
@@ -157,8 +158,9 @@ impl CallMachine {
     }
 
     fn note_tried(&mut self, endpoint: EndpointId) {
-        if !self.tried.contains(&endpoint) {
-            self.tried.push(endpoint);
+        let tried = &mut self.extra().tried;
+        if !tried.contains(&endpoint) {
+            tried.push(endpoint);
         }
     }
 
@@ -201,7 +203,7 @@ impl CallMachine {
             return Err(Why::Class);
         }
         self.note_tried(settled.endpoint);
-        let outlook = cluster.outlook(now, policy, settled.class, &self.tried, settled.endpoint);
+        let outlook = cluster.outlook(now, policy, settled.class, self.tried(), settled.endpoint);
         let unsafe_sent = settled.unsafe_sent || self.unsafe_sent;
         let failed = Failed {
             class: settled.class,
@@ -218,7 +220,7 @@ impl CallMachine {
                 self.free_used |= settled.class == Class::Refused && !token;
                 self.token_held = token;
                 let last = cluster.table.get(settled.endpoint);
-                self.last_failed_at = last.map(|endpoint| endpoint.netloc.clone());
+                self.extra().last_failed_at = last.map(|endpoint| endpoint.netloc.clone());
                 cluster.totals.retries += 1;
                 let wait = at.since(now);
                 cluster.events.push(now, self.call, || What::RetryDecided { wait, cause });

@@ -24,29 +24,37 @@ pub(super) struct Text {
 impl CallMachine {
     /// What happens in the call is kept for its report.
     pub(crate) fn keep_report(&mut self) {
-        self.text.get_or_insert_default().events = Some(Tap::default());
+        self.extra().text.get_or_insert_default().events = Some(Tap::default());
+    }
+
+    pub(super) fn text(&self) -> Option<&Text> {
+        self.extra.as_ref()?.text.as_ref()
+    }
+
+    fn text_mut(&mut self) -> Option<&mut Text> {
+        self.extra.as_mut()?.text.as_mut()
     }
 
     pub(crate) fn is_reported(&self) -> bool {
-        self.text.as_ref().is_some_and(|text| text.events.is_some())
+        self.text().is_some_and(|text| text.events.is_some())
     }
 
     /// What happened in the call, once it is over.
     pub(crate) fn take_report(&mut self) -> Tap {
-        self.text.take().and_then(|text| text.events).unwrap_or_default()
+        self.text_mut().and_then(|text| text.events.take()).unwrap_or_default()
     }
 
     /// The text of the last attempt's error, if it is read; `None` of a value.
     #[inline]
     pub(super) fn note_error(&mut self, error: Option<Arc<str>>) {
-        if error.is_some() || self.text.is_some() {
-            self.text.get_or_insert_default().error = error;
+        if error.is_some() || self.text().is_some() {
+            self.extra().text.get_or_insert_default().error = error;
         }
     }
 
     /// The text of the last error, if it is read.
     pub(super) fn error(&self) -> Option<&Arc<str>> {
-        self.text.as_ref()?.error.as_ref()
+        self.text()?.error.as_ref()
     }
 
     /// Where the last attempt failed, for the error.
@@ -61,14 +69,14 @@ impl CallMachine {
         }
         let netloc =
             self.last_netloc(cluster).unwrap_or_else(|| cluster.table[cluster.own].netloc.clone());
-        let (class, took) = (self.last.class, now.since(self.started));
+        let (class, took) = (self.last_class, now.since(self.started));
         Some(Box::new(Trail { netloc, class, took, retry_after }))
     }
 
     /// What the last attempt was charged to. Its endpoint may be forgotten since.
     fn last_netloc(&self, cluster: &Cluster) -> Option<Netloc> {
-        let known = cluster.table.get(self.last.endpoint).map(|last| last.netloc.clone());
-        known.or_else(|| self.last_failed_at.clone())
+        let known = cluster.table.get(self.last_endpoint).map(|last| last.netloc.clone());
+        known.or_else(|| self.extra.as_ref()?.last_failed_at.clone())
     }
 
     /// The call is over. `verdict` is how, if its caller waited for that.
@@ -104,11 +112,12 @@ impl CallMachine {
                 None if outcome == Outcome::Value => None,
                 None => self.last_netloc(cluster),
             },
-            error: self.text.as_mut().and_then(|text| text.error.take()),
+            error: self.text_mut().and_then(|text| text.error.take()),
         };
         cluster.events.push(now, self.call, || what);
-        if let Some(Some(events)) = self.text.as_mut().map(|text| &mut text.events) {
-            *events = cluster.events.untap(self.call);
+        let call = self.call;
+        if let Some(Some(events)) = self.text_mut().map(|text| &mut text.events) {
+            *events = cluster.events.untap(call);
         }
     }
 }

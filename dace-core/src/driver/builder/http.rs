@@ -245,7 +245,7 @@ impl<R: Runtime, B: HttpBackend> DependencyBuilder<R, B> {
     }
 
     /// What of answers is read beside `Retry-After`: resets of quotas, pushbacks of gRPC, a header that
-    /// says not to try again. Default [`Hints::new`]: nothing.
+    /// says not to try again. Default [`Hints::new`]: a pushback of gRPC.
     #[must_use]
     pub fn hints(mut self, hints: Hints) -> Self {
         self.http.hints = hints;
