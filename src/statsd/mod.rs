@@ -271,11 +271,11 @@ struct StatsdObserver {
 impl Observer for StatsdObserver {
     fn on_event(&self, dependency_id: &str, event: &Event) {
         let source = self.source.get_or_init(|| self.sender.source(&self.prefix, dependency_id));
-        if let Some(open) = record::open(event) {
-            self.sender.set_open(source, open);
-        }
-        if let Some(record) = Record::of(event, self.sender.tags()) {
-            self.sender.push(source, record);
+        let open = record::open(event);
+        match (Record::of(event, self.sender.tags()), open) {
+            (Some(record), open) => self.sender.push(source, record, open),
+            (None, Some(open)) => self.sender.set_open(source, open),
+            (None, None) => {}
         }
     }
 

@@ -4,6 +4,7 @@
 //! times a second at most, and waking it costs a call nothing but for these times. It ends when the
 //! last handle is gone, after it sent what was queued.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::mem;
@@ -31,6 +32,8 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// One dependency that sends here. It is forgotten when only the thread knows it.
 #[derive(Debug)]
 pub(super) struct Source {
+    /// Its records name it by that: a counted reference in each would cost both threads.
+    number: u32,
     /// `PREFIX.<dependency_id>.`
     prefix: String,
     /// Attempts under way: only the last number counts, so it waits here, not in the queue.
@@ -63,9 +66,12 @@ struct Shared {
 
 #[derive(Debug)]
 struct Queue {
-    records: Vec<(Arc<Source>, Record)>,
+    /// Of which source, and what.
+    records: Vec<(u32, Record)>,
     /// Those that the thread does not know yet.
     newcomers: Vec<Arc<Source>>,
+    /// The number of the next one.
+    next: u32,
     rng: fastrand::Rng,
     /// Flushes asked for, and done.
     flushes: u64,
@@ -103,6 +109,7 @@ impl Sender {
             queue: Mutex::new(Queue {
                 records: Vec::with_capacity(settings.queue),
                 newcomers: Vec::new(),
+                next: 0,
                 // Else all processes would leave out the same.
                 rng: fastrand::Rng::with_seed(RandomState::new().hash_one(settings.queue)),
                 flushes: 0,
@@ -117,7 +124,8 @@ impl Sender {
             shared: shared.clone(),
             outlet,
             records: Vec::with_capacity(settings.queue),
-            sources: Vec::new(),
+            sources: BTreeMap::new(),
+            gone: Vec::new(),
             netlocs: ByNetloc::new(),
             room: String::new(),
         };
@@ -135,13 +143,17 @@ impl Sender {
             prefix if shared.is_client || prefix.is_empty() => format!("{dependency_id}."),
             prefix => format!("{prefix}.{dependency_id}."),
         };
+        let mut queue = shared.queue();
+        let number = queue.next;
+        queue.next = number.wrapping_add(1);
         let source = Arc::new(Source {
+            number,
             prefix,
             open: AtomicU32::new(0),
             open_changed: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
         });
-        shared.queue().newcomers.push(source.clone());
+        queue.newcomers.push(source.clone());
         source
     }
 
@@ -157,19 +169,25 @@ impl Sender {
         }
     }
 
-    pub(super) fn push(&self, source: &Arc<Source>, record: Record) {
+    /// `open`: the number of attempts under way, if it changed.
+    pub(super) fn push(&self, source: &Source, record: Record, open: Option<u32>) {
         let shared = &self.0.0;
         let Settings { rate, queue: capacity, .. } = shared.settings;
         let mut queue = shared.queue();
-        if rate < 1.0 && record.is_sampled() && queue.rng.f64() >= rate {
-            return;
+        if let Some(open) = open {
+            // The thread looks at it after it had this lock, or was woken.
+            source.open.store(open, Ordering::Relaxed);
+            source.open_changed.store(true, Ordering::SeqCst);
         }
-        if queue.over || queue.records.len() >= capacity {
+        let urgent = if rate < 1.0 && record.is_sampled() && queue.rng.f64() >= rate {
+            false
+        } else if queue.over || queue.records.len() >= capacity {
             source.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        queue.records.push((source.clone(), record));
-        let urgent = queue.records.len() == shared.settings.burst() + 1;
+            false
+        } else {
+            queue.records.push((source.number, record));
+            queue.records.len() == shared.settings.burst() + 1
+        };
         drop(queue);
         if urgent {
             shared.came.notify_one();
@@ -222,8 +240,10 @@ struct Thread {
     shared: Arc<Shared>,
     outlet: Outlet,
     /// Takes turns with the queue's.
-    records: Vec<(Arc<Source>, Record)>,
-    sources: Vec<Arc<Source>>,
+    records: Vec<(u32, Record)>,
+    sources: BTreeMap<u32, Arc<Source>>,
+    /// Those of them that nobody else knew when the records were taken: they send no more.
+    gone: Vec<u32>,
     netlocs: ByNetloc<String>,
     room: String,
 }
@@ -252,12 +272,12 @@ impl Thread {
             queue.over || queue.flushes > queue.flushed || burst
         };
         loop {
-            self.sources.append(&mut queue.newcomers);
+            self.welcome(&mut queue);
             if !queue.records.is_empty() || urgent(&queue) {
                 break;
             }
             shared.asleep.store(true, Ordering::SeqCst);
-            if self.sources.iter().any(|source| source.open_changed.load(Ordering::SeqCst)) {
+            if self.sources.values().any(|source| source.open_changed.load(Ordering::SeqCst)) {
                 break;
             }
             queue = shared.came.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -265,14 +285,22 @@ impl Thread {
         shared.asleep.store(false, Ordering::SeqCst);
         let waited = shared.came.wait_timeout_while(queue, LINGER, |queue| !urgent(queue));
         let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        self.welcome(&mut queue);
+        let alone = |(_, source): &(&u32, &Arc<Source>)| Arc::strong_count(source) == 1;
+        self.gone.extend(self.sources.iter().filter(alone).map(|(number, _)| *number));
         mem::swap(&mut queue.records, &mut self.records);
-        self.sources.append(&mut queue.newcomers);
         (queue.flushes, queue.over)
     }
 
+    fn welcome(&mut self, queue: &mut Queue) {
+        let newcomers = queue.newcomers.drain(..);
+        self.sources.extend(newcomers.map(|source| (source.number, source)));
+    }
+
     fn send(&mut self) {
-        let Self { shared, outlet, records, sources, netlocs, room } = self;
-        for (source, record) in records.drain(..) {
+        let Self { shared, outlet, records, sources, gone, netlocs, room } = self;
+        for (number, record) in records.drain(..) {
+            let source = &sources[&number];
             let around = Around {
                 prefix: &source.prefix,
                 netloc: record
@@ -287,7 +315,7 @@ impl Thread {
                 }
             });
         }
-        for source in &*sources {
+        for source in sources.values() {
             let around = Around { prefix: &source.prefix, netloc: None, rate: None };
             if source.open_changed.swap(false, Ordering::AcqRel) {
                 let open = Value::Gauge(source.open.load(Ordering::Relaxed).into());
@@ -307,7 +335,7 @@ impl Thread {
             Outlet::Lines(sink) => sink.flush().is_ok(),
             Outlet::Client(client) => client.flush().is_ok(),
         };
-        sources.retain(|source| Arc::strong_count(source) > 1);
+        gone.drain(..).for_each(|number| drop(sources.remove(&number)));
     }
 }
 
@@ -359,7 +387,7 @@ mod tests {
         sender.flush();
         assert!(sender.0.0.queue().over, "the next flush does not wait");
         let record = Record { told: super::super::record::Told::Retry, netloc: None };
-        sender.push(&source, record);
+        sender.push(&source, record, None);
         assert_eq!(source.dropped.load(Ordering::Relaxed), 1);
     }
 

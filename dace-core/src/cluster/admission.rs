@@ -291,22 +291,16 @@ impl Cluster {
     /// Nobody lets the call in: it may wait for the full ones, else the one that opens first tells
     /// when.
     fn refuse_balanced(&mut self, now: Instant, policy: &Rules) -> Admit {
-        for listed in &self.targets.list {
-            self.table[listed.endpoint].note_wait(now, policy);
+        if policy.limits.is_some() {
+            for listed in &self.targets.list {
+                self.table[listed.endpoint].note_wait(now, policy);
+            }
         }
-        let shut = |listed: &Listed| {
-            let shut = look(
-                now,
-                policy,
-                &self.table,
-                listed.endpoint,
-                self.targets.forces(listed.endpoint),
-            )
-            .err()?;
-            Some((listed.endpoint, shut))
+        let shut = |(id, force): (EndpointId, bool)| {
+            Some((id, look(now, policy, &self.table, id, force).err()?))
         };
         let waits = policy.queue > 0;
-        let first = self.targets.list.iter().filter_map(shut).min_by_key(|&(_, shut)| match shut {
+        let first = self.targets.forced().filter_map(shut).min_by_key(|&(_, shut)| match shut {
             Shut::Full => (0, Instant::EPOCH),
             Shut::Rate(at) => (if waits { 1 } else { 2 }, at),
             Shut::Paused(until) | Shut::Circuit(Again::At(until)) => (2, until),

@@ -9,10 +9,11 @@ use core::time::Duration;
 use super::Cluster;
 use super::admission::Grant;
 use super::attempt::{Attempt, AttemptId, Visit};
-use super::endpoint::EndpointId;
+use super::endpoint::{Endpoint, EndpointId};
+use super::table::Table;
 use super::targets::Listed;
 use crate::event::What;
-use crate::machine::balancer;
+use crate::machine::balancer::{self, Field, Load};
 use crate::policy::Rules;
 use crate::{Class, Instant};
 
@@ -37,19 +38,14 @@ impl Cluster {
         {
             return None;
         }
-        let mut rng = self.rng.clone();
-        let (one, other) = balancer::distinct(&mut rng, self.targets.list.len());
-        let (one, other) = (&self.targets.list[one], &self.targets.list[other]);
-        if tried.contains(&one.endpoint) || tried.contains(&other.endpoint) {
-            return None;
-        }
-        let (first, second) = (&self.table[one.endpoint], &self.table[other.endpoint]);
-        if !first.has_place(now, policy) || !second.has_place(now, policy) {
-            return None;
-        }
-        let first = first.load.is_as_cheap(now, first.open, (&second.load, second.open));
-        let Listed { endpoint: id, scheme, .. } = *if first { one } else { other };
-        self.rng = rng;
+        let Self { targets, table, rng, .. } = self;
+        let [level] = targets.levels.as_mut_slice() else { return None };
+        let well = Well { now, policy, table, list: &targets.list, tried };
+        // The general way draws anew if nobody has a place.
+        let mut drawn = rng.clone();
+        let at = balancer::pick_peak_ewma(now, &mut drawn, &mut level.turns, &well)?;
+        *rng = drawn;
+        let Listed { endpoint: id, scheme, .. } = targets.list[at];
         let endpoint = &mut self.table[id];
         endpoint.hold(now);
         let pass = endpoint.circuit.bypass();
@@ -114,6 +110,57 @@ impl Cluster {
     #[cfg(test)]
     fn note_direct(&mut self) {
         self.went_directly += 1;
+    }
+}
+
+/// Listed endpoints whose circuits let everybody pass.
+struct Well<'a> {
+    now: Instant,
+    policy: &'a Rules,
+    table: &'a Table,
+    list: &'a [Listed],
+    tried: &'a [EndpointId],
+}
+
+impl Well<'_> {
+    #[inline]
+    fn endpoint(&self, index: usize) -> &Endpoint {
+        &self.table[self.list[index].endpoint]
+    }
+}
+
+impl Field for Well<'_> {
+    #[inline]
+    fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    #[inline]
+    fn admits(&self, index: usize) -> bool {
+        !self.tried.contains(&self.list[index].endpoint)
+            && self.endpoint(index).has_place(self.now, self.policy)
+    }
+
+    fn is_full(&self, index: usize) -> bool {
+        !self.endpoint(index).has_place(self.now, self.policy)
+    }
+
+    #[inline]
+    fn load(&self, index: usize) -> &Load {
+        &self.endpoint(index).load
+    }
+
+    #[inline]
+    fn open(&self, index: usize) -> u32 {
+        self.endpoint(index).open
+    }
+
+    fn weight(&self, index: usize) -> u32 {
+        self.list[index].options.weight
+    }
+
+    fn name(&self, index: usize) -> u64 {
+        self.list[index].name
     }
 }
 

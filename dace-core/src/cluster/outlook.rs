@@ -29,20 +29,30 @@ impl Cluster {
             Picker::Function => at_last(),
             Picker::Custom(_) => Outlook::Open,
             Picker::Balance(_) if self.targets.panic && !rejected => Outlook::Open,
-            Picker::Balance(_) => self
-                .targets
-                .list
-                .iter()
-                .filter(|listed| !(rejected && tried.contains(&listed.endpoint)))
-                .map(|listed| outlook_of(look(now, policy, &self.table, listed.endpoint, false)))
-                .min_by_key(|outlook| match *outlook {
-                    Outlook::Open => Instant::EPOCH,
-                    Outlook::Circuit(at) | Outlook::Pause(at) | Outlook::Rate(at) => at,
-                    Outlook::Nobody => Instant::NEVER,
-                })
-                .unwrap_or(Outlook::Nobody),
+            Picker::Balance(_) => {
+                let list = self.targets.list.iter().map(|listed| listed.endpoint);
+                let list = list.filter(|id| !(rejected && tried.contains(id)));
+                earliest(list.map(|id| outlook_of(look(now, policy, &self.table, id, false))))
+            }
         }
     }
+}
+
+/// The earliest of several; nobody is asked after the first that is open.
+fn earliest(outlooks: impl Iterator<Item = Outlook>) -> Outlook {
+    let (mut first, mut when) = (Outlook::Nobody, None);
+    for outlook in outlooks {
+        match outlook {
+            Outlook::Open => return Outlook::Open,
+            Outlook::Circuit(at) | Outlook::Pause(at) | Outlook::Rate(at)
+                if when.is_none_or(|when| at < when) =>
+            {
+                (first, when) = (outlook, Some(at));
+            }
+            _ => {}
+        }
+    }
+    first
 }
 
 fn outlook_of(look: Result<(), Shut>) -> Outlook {

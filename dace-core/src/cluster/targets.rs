@@ -51,7 +51,7 @@ pub(super) struct Targets {
     pub(super) probe_due: Instant,
     /// Circuits are ignored, because too few endpoints are left.
     pub(super) panic: bool,
-    /// There are several, of one weight and one level, for peak-EWMA to choose from.
+    /// They are of one weight and one level, for peak-EWMA to choose from.
     alike: bool,
 }
 
@@ -117,6 +117,15 @@ impl Targets {
             list.any(|listed| listed.endpoint == endpoint)
         };
         self.panic && self.levels.iter().filter(ill).any(has)
+    }
+
+    /// All that are listed, and whether their circuits are [ignored](Self::forces).
+    pub(super) fn forced(&self) -> impl Iterator<Item = (EndpointId, bool)> {
+        let alone = self.levels.len() == 1;
+        self.levels.iter().flat_map(move |level| {
+            let force = self.panic && (alone || level.is_ill());
+            self.list[level.start..level.end].iter().map(move |listed| (listed.endpoint, force))
+        })
     }
 
     /// Another list, and another balancer if one is given. A function that named its servers itself is
@@ -208,7 +217,6 @@ impl Targets {
         }
         self.levels = levels;
         self.alike = matches!(self.picker, Picker::Balance(Balance::PeakEwma))
-            && self.list.len() > 1
             && matches!(self.levels.as_slice(), [level] if level.turns.are_alike());
         self.count(table);
         self.probe_due = if self.suspects > 0 { now } else { Instant::NEVER };

@@ -110,7 +110,7 @@ fn two_of_many(rng: &mut fastrand::Rng, field: &impl Field) -> Option<(usize, us
 
 /// Two different numbers below `bound`, which is at least 2.
 #[inline]
-pub fn distinct(rng: &mut fastrand::Rng, bound: usize) -> (usize, usize) {
+fn distinct(rng: &mut fastrand::Rng, bound: usize) -> (usize, usize) {
     let bits = rng.u64(..);
     let bound = bound as u64;
     let a = ((bits >> 32) * bound) >> 32;

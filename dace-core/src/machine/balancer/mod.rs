@@ -11,7 +11,6 @@ mod rendezvous;
 mod round_robin;
 mod turns;
 
-pub use draw::distinct;
 pub use peak_ewma::{Load, PENALTY, pick as pick_peak_ewma};
 pub use rendezvous::{Rendezvous, hash, mix};
 pub use turns::Turns;

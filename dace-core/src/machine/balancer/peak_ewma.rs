@@ -135,13 +135,6 @@ impl Load {
         if now >= self.ramped { cost * operations } else { cost * operations / self.share(now) }
     }
 
-    /// Whether one more operation here costs no more than at another one, with so many open.
-    #[inline]
-    pub fn is_as_cheap(&self, now: Instant, open: u32, (other, others_open): (&Self, u32)) -> bool {
-        let score = |load: &Self, open: u32| load.score(now, open, f64::from(open) + 1.0);
-        score(self, open) <= score(other, others_open)
-    }
-
     /// The share of its weight that an endpoint may have already.
     fn share(&self, now: Instant) -> f64 {
         let missing = self.ramped.since(now).as_nanos() as f64 / RAMP.as_nanos() as f64;
@@ -182,13 +175,15 @@ pub fn pick(
     field: &impl Field,
 ) -> Option<usize> {
     let (a, b) = draw::two(rng, turns, field)?;
+    if turns.odds().is_none() {
+        let score = |index: usize| {
+            let open = field.open(index);
+            field.load(index).score(now, open, f64::from(open) + 1.0)
+        };
+        return Some(if a == b || score(a) <= score(b) { a } else { b });
+    }
     let cost =
         |index: usize, operations: f64| field.load(index).score(now, field.open(index), operations);
-    if turns.odds().is_none() {
-        let other = (field.load(b), field.open(b));
-        let first = a == b || field.load(a).is_as_cheap(now, field.open(a), other);
-        return Some(if first { a } else { b });
-    }
     let better = |one: usize, other: usize| {
         let part = |index: usize, more: u32| {
             let open = f64::from(field.open(index)) + f64::from(more);
