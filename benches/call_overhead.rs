@@ -18,12 +18,10 @@
 
 use std::fmt::Write as _;
 use std::future::{Future, Ready, poll_fn, ready};
-use std::hint::black_box;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier};
-use std::task::{Context, Poll};
-use std::thread;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use dace::{Breaker, Budget};
@@ -38,20 +36,13 @@ use tower::{Service, ServiceBuilder};
 
 mod common;
 
-use common::{Failed, LIMIT, RETRIES, TIMEOUT, clock, dace, now_or_never};
-
-/// Calls in one sample.
-const CALLS: u64 = 5_000;
+use common::rows::{self, Row, rounds};
+use common::{Failed, LIMIT, Nothing, RETRIES, TIMEOUT, clock, dace, now_or_never};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    let rounds = match () {
-        // `cargo test --benches` runs it too, to see that it works.
-        () if !has("--bench") => 1,
-        () if has("--quick") => 31,
-        () => 301,
-    };
+    let rounds = rounds(&arguments);
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -64,15 +55,15 @@ fn main() {
         second_attempt_succeeds(),
         two_threads(tokio.handle()),
         happy_path(1_000),
+        waiting_once(),
+        observed(),
+        known_netlocs(10),
+        known_netlocs(10_000),
     ];
     for row in &mut rows {
         row.measure(rounds);
     }
-    if has("--json") {
-        println!("{}", json(&rows));
-    } else {
-        println!("{}", table(&rows));
-    }
+    println!("{}", told(&rows, has("--json")));
 }
 
 // Rows.
@@ -92,6 +83,68 @@ fn happy_path(targets: usize) -> Row {
     .subject("floor", move || {
         now_or_never(floor.call(|_| ready(Ok::<_, Failed>(1)))).expect("success")
     })
+}
+
+/// The function is pending once: a timer is made, and dropped.
+fn waiting_once() -> Row {
+    let dace = dace(3, |builder| builder);
+    let mut tower = tower(breaker(5, 0.8), |_| Once(true));
+    let floor = Floor::new();
+    Row::new("pending once, then success")
+        .subject("dace", move || poll_twice(dace.call(|_| Once(true))).expect("success"))
+        .subject("tower + failsafe", move || {
+            now_or_never(poll_fn(|cx| tower.0.poll_ready(cx))).expect("ready");
+            poll_twice(tower.0.call(true)).expect("success")
+        })
+        .subject("floor", move || poll_twice(floor.call(|_| Once(true))).expect("success"))
+}
+
+/// With somebody who looks, and does nothing.
+fn observed() -> Row {
+    let dace = dace(3, |builder| builder.observer(Nothing));
+    Row::new("success at once, an observer that does nothing").subject("dace", move || {
+        now_or_never(dace.call(|_| ready(Ok::<_, Failed>(1)))).expect("success")
+    })
+}
+
+/// The dependency has met so many servers before.
+fn known_netlocs(count: usize) -> Row {
+    let dace = dace(3, |builder| builder.max_netlocs(20_000));
+    let many = (0..count).map(|number| format!("http://met-{number}:80"));
+    dace.set_targets(many.collect::<Vec<_>>()).expect("they are targets");
+    dace.set_targets(["http://server-0:80", "http://server-1:80", "http://server-2:80"])
+        .expect("they are targets");
+    assert!(dace.snapshot().endpoints.len() >= count);
+    Row::new(if count == 10 {
+        "success, 10 netlocs known"
+    } else {
+        "success, 10,000 netlocs known"
+    })
+    .subject("dace", move || {
+        now_or_never(dace.call(|_| ready(Ok::<_, Failed>(1)))).expect("success")
+    })
+}
+
+/// A future that is pending once, and wakes nobody: whoever polls it polls again.
+#[derive(Debug)]
+struct Once(bool);
+
+impl Future for Once {
+    type Output = Result<u64, Failed>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        if std::mem::take(&mut self.0) { Poll::Pending } else { Poll::Ready(Ok(1)) }
+    }
+}
+
+fn poll_twice<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(future.as_mut().poll(&mut cx).is_pending());
+    match future.poll(&mut cx) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("it waits once"),
+    }
 }
 
 fn rejected() -> Row {
@@ -424,166 +477,24 @@ async fn in_time<Fut: Future<Output = Result<u64, Failed>>>(future: Fut) -> Fut:
     .await
 }
 
-// Measuring.
-
-struct Row {
-    name: &'static str,
-    subjects: Vec<Subject>,
-}
-
-struct Subject {
-    name: &'static str,
-    /// Makes so many calls, and says how long that took.
-    run: Box<dyn FnMut(u64) -> Duration>,
-    /// Nanoseconds per call, one for each round.
-    samples: Vec<f64>,
-    /// Per call; `None` where other threads allocate.
-    allocations: Option<f64>,
-    one_thread: bool,
-}
-
-impl Row {
-    fn new(name: &'static str) -> Self {
-        Self { name, subjects: Vec::new() }
+/// What is said of the futures, after the rows.
+fn told(rows: &[Row], as_json: bool) -> String {
+    let mut out = String::new();
+    if as_json {
+        let sizes =
+            sizes().map(|(name, bytes)| format!(r#"{{"subject":"{name}","bytes":{bytes}}}"#));
+        let _ = write!(
+            out,
+            r#"{{"calls":[{}],"future_sizes":[{}]}}"#,
+            rows::json(rows),
+            sizes.join(","),
+        );
+        return out;
     }
-
-    fn subject(mut self, name: &'static str, mut call: impl FnMut() -> u64 + 'static) -> Self {
-        let run = Box::new(move |calls| {
-            let start = clock();
-            for _ in 0..calls {
-                black_box(call());
-            }
-            start.elapsed()
-        });
-        self.subjects.push(Subject {
-            name,
-            run,
-            samples: Vec::new(),
-            allocations: None,
-            one_thread: true,
-        });
-        self
-    }
-
-    /// A subject that two threads call, each through a handle of its own.
-    fn shared<H: Send + 'static>(
-        mut self,
-        name: &'static str,
-        tokio: &tokio::runtime::Handle,
-        handle: impl Fn() -> H + 'static,
-        call: impl Fn(&mut H) -> u64 + Send + Clone + 'static,
-    ) -> Self {
-        let tokio = tokio.clone();
-        let run = Box::new(move |calls| {
-            let barrier = Barrier::new(2);
-            thread::scope(|scope| {
-                let threads = [(); 2].map(|()| {
-                    let (barrier, tokio) = (&barrier, &tokio);
-                    let (mut handle, call) = (handle(), call.clone());
-                    scope.spawn(move || {
-                        let _entered = tokio.enter();
-                        barrier.wait();
-                        let start = clock();
-                        for _ in 0..calls {
-                            black_box(call(&mut handle));
-                        }
-                        start.elapsed()
-                    })
-                });
-                let took = threads.map(|thread| thread.join().expect("no panic"));
-                took.iter().sum::<Duration>() / 2
-            })
-        });
-        self.subjects.push(Subject {
-            name,
-            run,
-            samples: Vec::new(),
-            allocations: None,
-            one_thread: false,
-        });
-        self
-    }
-
-    fn measure(&mut self, rounds: usize) {
-        for subject in &mut self.subjects {
-            // The first calls grow what is reused later.
-            (subject.run)(CALLS);
-            if subject.one_thread {
-                let counted = allocation_counter::measure(|| {
-                    (subject.run)(CALLS);
-                });
-                subject.allocations = Some(counted.count_total as f64 / CALLS as f64);
-            }
-        }
-        for _ in 0..rounds {
-            for subject in &mut self.subjects {
-                let took = (subject.run)(CALLS);
-                subject.samples.push(took.as_nanos() as f64 / CALLS as f64);
-            }
-        }
-        for subject in &mut self.subjects {
-            subject.samples.sort_by(f64::total_cmp);
-        }
-    }
-}
-
-impl Subject {
-    fn median(&self) -> f64 {
-        self.samples[self.samples.len() / 2]
-    }
-
-    fn minimum(&self) -> f64 {
-        self.samples[0]
-    }
-}
-
-fn table(rows: &[Row]) -> String {
-    let mut out = String::from(
-        "| ns/call: median (minimum) | subject | ns | allocations | dace to it |\n|---|---|---:|---:|---:|\n",
-    );
-    for row in rows {
-        let dace = row.subjects[0].median();
-        for subject in &row.subjects {
-            let allocations =
-                subject.allocations.map_or("–".to_owned(), |count| format!("{count:.2}"));
-            // Writing to a string does not fail.
-            let _ = writeln!(
-                out,
-                "| {} | {} | {:.0} ({:.0}) | {allocations} | {:.2} |",
-                row.name,
-                subject.name,
-                subject.median(),
-                subject.minimum(),
-                dace / subject.median(),
-            );
-        }
-    }
+    out.push_str(&rows::table(rows));
     out.push_str("\n| future around one of 16 bytes | bytes |\n|---|---:|\n");
     for (name, bytes) in sizes() {
         let _ = writeln!(out, "| {name} | {bytes} |");
     }
     out
-}
-
-fn json(rows: &[Row]) -> String {
-    let subjects = rows.iter().flat_map(|row| {
-        row.subjects.iter().map(|subject| {
-            let allocations = subject
-                .allocations
-                .map_or("null".to_owned(), |count| count.to_string());
-            format!(
-                r#"{{"row":"{}","subject":"{}","median_ns":{:.1},"minimum_ns":{:.1},"allocations":{allocations}}}"#,
-                row.name,
-                subject.name,
-                subject.median(),
-                subject.minimum(),
-            )
-        })
-    });
-    let sizes = sizes().map(|(name, bytes)| format!(r#"{{"subject":"{name}","bytes":{bytes}}}"#));
-    format!(
-        r#"{{"calls":[{}],"future_sizes":[{}]}}"#,
-        subjects.collect::<Vec<_>>().join(","),
-        sizes.join(","),
-    )
 }

@@ -16,11 +16,11 @@ use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
 
-use dace::{Breaker, Budget, Dependency, Event, NoHttp, Observer};
+use dace::{Breaker, Budget, Dependency, NoHttp};
 
 mod common;
 
-use common::{Failed, Tokio, dace, now_or_never};
+use common::{Failed, Nothing, Tokio, dace, now_or_never};
 
 const NAMES: [&str; 5] =
     ["success", "success, 1,000 targets", "rejected", "second attempt succeeds", "observed"];
@@ -30,14 +30,6 @@ const TOLERANCE: u64 = 5;
 
 const FEW: u64 = 2_000;
 const MANY: u64 = 12_000;
-
-struct Nothing;
-
-impl Observer for Nothing {
-    fn on_event(&self, _: &str, event: &Event) {
-        black_box(event);
-    }
-}
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();

@@ -1,13 +1,17 @@
 //! What the benches of the call path share: a function that fails, a clock, and a dependency with
 //! everything on.
 
+#![allow(dead_code, reason = "each bench uses a part")]
+
+pub(crate) mod rows;
+
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use dace::{Backoff, Class, Classify, Dependency, Instant, NoHttp, Runtime};
+use dace::{Backoff, Class, Classify, Dependency, Event, Instant, NoHttp, Observer, Runtime};
 
 pub(crate) const LIMIT: u32 = 1 << 20;
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,5 +90,14 @@ pub(crate) fn now_or_never<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => unreachable!("nothing waits here"),
+    }
+}
+
+/// An observer that does nothing.
+pub(crate) struct Nothing;
+
+impl Observer for Nothing {
+    fn on_event(&self, _: &str, event: &Event) {
+        std::hint::black_box(event);
     }
 }
