@@ -33,7 +33,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Source {
     /// Its records name it by that: a counted reference in each would cost both threads.
-    number: u32,
+    number: u64,
     /// `PREFIX.<dependency_id>.`
     prefix: String,
     /// Attempts under way: only the last number counts, so it waits here, not in the queue.
@@ -67,11 +67,11 @@ struct Shared {
 #[derive(Debug)]
 struct Queue {
     /// Of which source, and what.
-    records: Vec<(u32, Record)>,
+    records: Vec<(u64, Record)>,
     /// Those that the thread does not know yet.
     newcomers: Vec<Arc<Source>>,
     /// The number of the next one.
-    next: u32,
+    next: u64,
     rng: fastrand::Rng,
     /// Flushes asked for, and done.
     flushes: u64,
@@ -145,7 +145,7 @@ impl Sender {
         };
         let mut queue = shared.queue();
         let number = queue.next;
-        queue.next = number.wrapping_add(1);
+        queue.next += 1;
         let source = Arc::new(Source {
             number,
             prefix,
@@ -179,20 +179,22 @@ impl Sender {
             source.open.store(open, Ordering::Relaxed);
             source.open_changed.store(true, Ordering::SeqCst);
         }
-        let urgent = if rate < 1.0 && record.is_sampled() && queue.rng.f64() >= rate {
-            false
-        } else if queue.over || queue.records.len() >= capacity {
-            source.dropped.fetch_add(1, Ordering::Relaxed);
-            false
-        } else {
+        let left_out = rate < 1.0 && record.is_sampled() && queue.rng.f64() >= rate;
+        let has_room = !queue.over && queue.records.len() < capacity;
+        if !left_out && has_room {
             queue.records.push((source.number, record));
-            queue.records.len() == shared.settings.burst() + 1
-        };
+        } else if !left_out {
+            source.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        let queued = !left_out && has_room;
+        let urgent = queued && queue.records.len() == shared.settings.burst() + 1;
         drop(queue);
         if urgent {
             shared.came.notify_one();
         }
-        shared.wake();
+        if queued || open.is_some() {
+            shared.wake();
+        }
     }
 
     /// Sends all that is queued, and waits until it is sent: at most a second.
@@ -240,10 +242,10 @@ struct Thread {
     shared: Arc<Shared>,
     outlet: Outlet,
     /// Takes turns with the queue's.
-    records: Vec<(u32, Record)>,
-    sources: BTreeMap<u32, Arc<Source>>,
+    records: Vec<(u64, Record)>,
+    sources: BTreeMap<u64, Arc<Source>>,
     /// Those of them that nobody else knew when the records were taken: they send no more.
-    gone: Vec<u32>,
+    gone: Vec<u64>,
     netlocs: ByNetloc<String>,
     room: String,
 }
@@ -286,7 +288,7 @@ impl Thread {
         let waited = shared.came.wait_timeout_while(queue, LINGER, |queue| !urgent(queue));
         let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
         self.welcome(&mut queue);
-        let alone = |(_, source): &(&u32, &Arc<Source>)| Arc::strong_count(source) == 1;
+        let alone = |(_, source): &(&u64, &Arc<Source>)| Arc::strong_count(source) == 1;
         self.gone.extend(self.sources.iter().filter(alone).map(|(number, _)| *number));
         mem::swap(&mut queue.records, &mut self.records);
         (queue.flushes, queue.over)
@@ -373,6 +375,47 @@ mod tests {
         assert_eq!(known.strong_count(), 0);
     }
 
+    fn retry() -> Record {
+        Record { told: super::super::record::Told::Retry, netloc: None }
+    }
+
+    #[test]
+    fn what_a_source_sent_last_goes_out_under_its_own_name() {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<String>>>);
+        impl cadence::MetricSink for Lines {
+            fn emit(&self, line: &str) -> std::io::Result<usize> {
+                self.0.lock().unwrap().push(line.to_owned());
+                Ok(line.len())
+            }
+        }
+        let lines = Lines::default();
+        let sender = Sender::start(Outlet::Lines(Box::new(lines.clone())), SETTINGS).unwrap();
+        for name in ["first", "second", "third"] {
+            let source = sender.source("dace", name);
+            sender.push(&source, retry(), None);
+        }
+        sender.flush();
+        let expected = ["first", "second", "third"].map(|name| format!("dace.{name}.retry:1|c"));
+        assert_eq!(*lines.0.lock().unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_left_out_by_sampling_wakes_nobody() {
+        let sender = Sender::start(nowhere(), Settings { rate: 1e-300, ..SETTINGS }).unwrap();
+        let source = sender.source("dace", "users");
+        sender.flush();
+        while !sender.0.0.asleep.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+        for _ in 0..100 {
+            sender.push(&source, retry(), None);
+        }
+        assert!(sender.0.0.asleep.load(Ordering::SeqCst));
+        sender.push(&source, retry(), Some(1));
+        assert!(!sender.0.0.asleep.load(Ordering::SeqCst), "the gauge is told");
+    }
+
     #[test]
     fn a_sink_that_panics_leaves_nobody_waiting() {
         struct Trap;
@@ -386,8 +429,7 @@ mod tests {
         sender.set_open(&source, 1);
         sender.flush();
         assert!(sender.0.0.queue().over, "the next flush does not wait");
-        let record = Record { told: super::super::record::Told::Retry, netloc: None };
-        sender.push(&source, record, None);
+        sender.push(&source, retry(), None);
         assert_eq!(source.dropped.load(Ordering::Relaxed), 1);
     }
 

@@ -34,8 +34,8 @@ use crate::refusal::{Reason, Refusal};
 use crate::{Class, ConfigError, Instant, Netloc, Priority, Why};
 use told::Text;
 
-/// What the driver does next.
-#[derive(Debug)]
+/// What the driver does next. It is small, so that it comes back in registers.
+#[derive(Clone, Copy, Debug)]
 #[must_use]
 pub(crate) enum Action {
     /// Ask the user's balancer.
@@ -44,14 +44,15 @@ pub(crate) enum Action {
     Share,
     /// Wait in the queue: until woken, at the latest until this instant.
     Queue(Instant),
-    /// Run the function, in this place. It ends by itself, or is to be looked at again at `look_at`.
-    Attempt { id: AttemptId, number: u32, slot: Slot, deadline: Instant, look_at: Instant },
+    /// Run the function, in this place, for [the attempt](CallMachine::attempt) there. It ends by itself, or
+    /// is to be looked at again at `look_at`.
+    Attempt { slot: Slot, look_at: Instant },
     /// Drop the function's future in this place: its time is up, or it lost.
     Cancel(Slot),
     /// Wait until this instant.
     WaitUntil(Instant),
-    /// The call is over.
-    Finish(Verdict),
+    /// The call is over: [how](CallMachine::take_verdict).
+    Finish,
 }
 
 /// Where a future of the function is held: there are two at a time at the most.
@@ -66,7 +67,9 @@ pub(crate) enum Slot {
 /// How the call ends.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// With what the last attempt returned.
+    /// With the value that the last attempt returned.
+    Value,
+    /// With the error that the last attempt returned.
     Ended(Ended),
     /// By its deadline, or by an attempt's that is not retried.
     TimedOut { after: Duration, attempts: u32, why: Option<Why>, trail: Option<Box<Trail>> },
@@ -80,8 +83,6 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) attempts: u32,
-    /// It was a value, not an error.
-    pub(crate) value: bool,
     pub(crate) why: Why,
     pub(crate) requested: bool,
     /// The exchange that was refused, if that is why.
@@ -183,9 +184,10 @@ enum State {
         until: Instant,
     },
     Ended(Verdict),
-    /// It ended, but for its fallback.
-    FallingBack,
-    Done,
+    /// It ended, but for its fallback. How, until the driver takes that.
+    FallingBack(Option<Verdict>),
+    /// It ended, likewise.
+    Done(Option<Verdict>),
 }
 
 /// An attempt under way.
@@ -313,7 +315,7 @@ impl CallMachine {
 
     /// Whether it holds nothing: it has not begun, or is over.
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.state, State::New(_) | State::Done)
+        matches!(self.state, State::New(_) | State::Done(_))
     }
 
     /// Whether what it ended with is a success, and not merely no error.
@@ -348,7 +350,7 @@ impl CallMachine {
             }
             if !matches!(
                 self.state,
-                State::Lost(_) | State::Ended(_) | State::FallingBack | State::Done
+                State::Lost(_) | State::Ended(_) | State::FallingBack(_) | State::Done(_)
             ) {
                 self.give_back_place(now, policy, cluster, wakes);
                 self.state = State::Ended(self.timed_out(
@@ -359,8 +361,8 @@ impl CallMachine {
                 ));
             }
         }
-        match core::mem::replace(&mut self.state, State::Done) {
-            over @ (State::New(_) | State::FallingBack | State::Done) => {
+        match core::mem::replace(&mut self.state, State::Done(None)) {
+            over @ (State::New(_) | State::FallingBack(_) | State::Done(_)) => {
                 self.state = over;
                 Action::WaitUntil(Instant::NEVER)
             }
@@ -439,8 +441,8 @@ impl CallMachine {
         waker: &Waker,
         wakes: &mut Wakes,
     ) -> Action {
-        if let Some(verdict) = self.succeed_directly(now, policy, cluster, slot, &returned) {
-            return self.finish(now, cluster, verdict, wakes);
+        if self.succeeds_directly(now, policy, cluster, slot, &returned) {
+            return self.finish(now, cluster, Verdict::Value, wakes);
         }
         self.on_returned(now, policy, cluster, slot, returned, wakes);
         self.poll_action(now, policy, cluster, waker, wakes)
@@ -479,13 +481,27 @@ impl CallMachine {
         wakes: &mut Wakes,
     ) -> Action {
         let outcome = match &verdict {
-            Verdict::Ended(Ended { value: true, .. }) => Outcome::Value,
+            Verdict::Value => Outcome::Value,
             Verdict::Ended(_) => Outcome::Error,
             Verdict::TimedOut { .. } => Outcome::Timeout,
             Verdict::Wrong(_) | Verdict::Refused(_) => Outcome::Refused,
         };
-        self.close(now, cluster, outcome, Some(&verdict), wakes);
-        Action::Finish(verdict)
+        self.close(now, cluster, outcome, Some(verdict), wakes);
+        Action::Finish
+    }
+
+    /// How the call ended, after [`Action::Finish`].
+    pub(crate) fn take_verdict(&mut self) -> Option<Verdict> {
+        match &mut self.state {
+            State::FallingBack(verdict) | State::Done(verdict) => verdict.take(),
+            _ => None,
+        }
+    }
+
+    /// The attempt that runs in this place: which it is, its number, and when it ends at the latest.
+    pub(crate) fn attempt(&self, slot: Slot) -> Option<(AttemptId, u32, Instant)> {
+        let (run, _) = self.running(slot)?;
+        Some((run.id, run.number, run.deadline))
     }
 
     fn close(
@@ -493,25 +509,25 @@ impl CallMachine {
         now: Instant,
         cluster: &mut Cluster,
         outcome: Outcome,
-        verdict: Option<&Verdict>,
+        verdict: Option<Verdict>,
         wakes: &mut Wakes,
     ) {
         cluster.totals.count_call(outcome);
         if cluster.events.is_active() {
-            self.tell_end(now, cluster, outcome, verdict);
+            self.tell_end(now, cluster, outcome, verdict.as_ref());
         }
         if self.falls_back && outcome != Outcome::Value && verdict.is_some() {
-            self.state = State::FallingBack;
+            self.state = State::FallingBack(verdict);
             return;
         }
-        self.state = State::Done;
+        self.state = State::Done(verdict);
         cluster.end_call(wakes);
     }
 
     /// The fallback ended, or was dropped.
     pub(crate) fn on_fallback_ended(&mut self, cluster: &mut Cluster, wakes: &mut Wakes) {
-        if let State::FallingBack = self.state {
-            self.state = State::Done;
+        if let State::FallingBack(_) = self.state {
+            self.state = State::Done(None);
             cluster.end_call(wakes);
         }
     }
@@ -525,7 +541,7 @@ impl CallMachine {
         panicked: bool,
         wakes: &mut Wakes,
     ) {
-        if let State::FallingBack = self.state {
+        if let State::FallingBack(_) = self.state {
             return self.on_fallback_ended(cluster, wakes);
         }
         if self.is_idle() {

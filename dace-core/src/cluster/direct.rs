@@ -17,11 +17,6 @@ use crate::machine::balancer::{self, Field, Load};
 use crate::policy::Rules;
 use crate::{Class, Instant};
 
-/// An attempt that was a success.
-pub(super) struct Succeeded {
-    pub(super) endpoint: EndpointId,
-}
-
 impl Cluster {
     /// A place for an attempt, where every target may have it.
     #[inline]
@@ -53,14 +48,15 @@ impl Cluster {
         Some(Grant { endpoint: id, pass, picked: Some(scheme) })
     }
 
-    /// An attempt returned a success: settles it, if nothing else is to be told of it.
+    /// An attempt returned a success: settles it, if nothing else is to be told of it, and says where it
+    /// was charged.
     #[inline]
     pub(super) fn settle_success(
         &mut self,
         now: Instant,
         policy: &Rules,
         id: AttemptId,
-    ) -> Option<Succeeded> {
+    ) -> Option<EndpointId> {
         let attempt = self.attempts.get(id).filter(|attempt| attempt.is_plain())?;
         let Attempt { call, number, charged: Visit { endpoint: at, pass, since, .. }, .. } =
             *attempt;
@@ -91,7 +87,7 @@ impl Cluster {
             error: None,
         });
         self.note_direct();
-        Some(Succeeded { endpoint: at })
+        Some(at)
     }
 
     #[cfg(not(test))]

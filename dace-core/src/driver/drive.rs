@@ -19,9 +19,7 @@ use super::part::Base;
 use super::shared::{Shared, Spans};
 use super::timer::Timer;
 use crate::balancer::Pick;
-use crate::cluster::{
-    Action, AttemptId, CallMachine, Ended, Proposal, Returned, Slot, Start, Verdict,
-};
+use crate::cluster::{Action, CallMachine, Ended, Proposal, Returned, Slot, Start, Verdict};
 use crate::{ConfigError, Error, Instant, Runtime, Span};
 
 #[pin_project(PinnedDrop)]
@@ -198,8 +196,8 @@ where
                     action = self.as_mut().share(now, cx);
                     continue;
                 }
-                Action::Attempt { id, number, slot, deadline, look_at } => {
-                    self.as_mut().start(id, number, slot, deadline);
+                Action::Attempt { slot, look_at } => {
+                    self.as_mut().start(slot);
                     self.as_mut().project().timer.set_at(look_at);
                 }
                 Action::Cancel(slot) => {
@@ -213,10 +211,10 @@ where
                 Action::Queue(at) | Action::WaitUntil(at) => {
                     self.as_mut().project().timer.set_at(at);
                 }
-                Action::Finish(verdict) => {
+                Action::Finish => {
                     let this = self.project();
                     this.timer.clear();
-                    return Poll::Ready(conclude(verdict, this.last.take()));
+                    return Poll::Ready(conclude(this.machine.take_verdict(), this.last.take()));
                 }
             }
             if self.runs() {
@@ -236,9 +234,12 @@ where
     }
 
     /// Calls the function.
-    fn start(mut self: Pin<&mut Self>, id: AttemptId, number: u32, slot: Slot, deadline: Instant) {
+    fn start(mut self: Pin<&mut Self>, slot: Slot) {
         let mut guard = self.as_mut().guard();
         let mut this = guard.drive.as_mut().project();
+        let Some((id, number, deadline)) = this.machine.attempt(slot) else {
+            unreachable!("the machine has just begun it")
+        };
         if number == 1 {
             *this.spans = this.shared.spans(this.machine.call());
         }
@@ -341,19 +342,20 @@ fn nest(spans: &[Box<dyn Span>], poll: &mut dyn FnMut()) {
 }
 
 /// The call's result, from the verdict and what the last attempt returned.
-fn conclude<T, E>(verdict: Verdict, last: Option<Result<T, E>>) -> Result<T, Error<E>> {
-    match verdict {
-        Verdict::Ended(ended) => match last {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(source)) => Err(failure(ended, source)),
-            None => Err(Error::NoEndpoint { source: None, trail: None }),
-        },
-        Verdict::TimedOut { after, attempts, why, trail } => {
+fn conclude<T, E>(verdict: Option<Verdict>, last: Option<Result<T, E>>) -> Result<T, Error<E>> {
+    match (verdict, last) {
+        (Some(Verdict::Value | Verdict::Ended(_)), Some(Ok(value))) => Ok(value),
+        (Some(Verdict::Ended(ended)), Some(Err(source))) => Err(failure(ended, source)),
+        (Some(Verdict::TimedOut { after, attempts, why, trail }), last) => {
             let last = last.and_then(Result::err);
             Err(Error::Timeout { after, attempts, why, last, trail })
         }
-        Verdict::Refused(refusal) => Err(refusal.into_error(None, None)),
-        Verdict::Wrong(error) => Err(Error::Config(*error)),
+        (Some(Verdict::Refused(refusal)), _) => Err(refusal.into_error(None, None)),
+        (Some(Verdict::Wrong(error)), _) => Err(Error::Config(*error)),
+        (None | Some(Verdict::Value | Verdict::Ended(_)), _) => {
+            debug_assert!(false, "a verdict on what was returned comes with it, and once");
+            Err(Error::NoEndpoint { source: None, trail: None })
+        }
     }
 }
 

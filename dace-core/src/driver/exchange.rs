@@ -200,7 +200,7 @@ fn advised<R: Runtime>(runtime: &R, hints: Option<&Hints>, head: &impl Head) -> 
     let wait = retry_after(runtime, head);
     match hints {
         None => Advice { wait, no_retry: false },
-        Some(hints) => advice::of_head(hints, head, wait, runtime.unix_time()),
+        Some(hints) => advice::of_head(hints, head, wait, || runtime.unix_time()),
     }
 }
 

@@ -212,8 +212,8 @@ impl<R: Runtime, B> Delivery<'_, R, B> {
     /// Takes what came meanwhile, at most so many; if that is nothing, it is over.
     fn go_on(&mut self, most: usize) {
         let Self { shared, events, over, .. } = self;
-        let (more, _) = shared.locked(|_, cluster, wakes| cluster.more_events(events, most, wakes));
-        *over = !more;
+        // Before a waker runs, which may panic: the delivery may be somebody else's by then.
+        shared.locked(|_, cluster, wakes| *over = !cluster.more_events(events, most, wakes));
     }
 }
 

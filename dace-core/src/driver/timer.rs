@@ -37,7 +37,7 @@ impl<R: Runtime> Timer<R> {
         }
     }
 
-    /// Ready when `at` has come, as far as the timer knows. `NEVER` needs no timer.
+    /// [Sets](Self::set_at) and [polls](Self::poll) it.
     pub(crate) fn poll_at(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

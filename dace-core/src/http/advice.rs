@@ -1,4 +1,5 @@
-//! What an answer says of trying again, beside `Retry-After`, where somebody asked for it to be read.
+//! What an answer says of trying again, beside `Retry-After`: a pushback of gRPC, and what somebody asked
+//! for.
 //!
 //! The values come from a peer: they are read up to 64 bytes (256 of a `RateLimit`), and what is malformed
 //! is no hint; but of a pushback, where gRPC says what it means.
@@ -36,12 +37,13 @@ impl Advice {
     }
 }
 
-/// What a head says. `retry_after` is what it says by that header, which goes first.
+/// What a head says. `retry_after` is what it says by that header, which goes first; `unix_time` is asked
+/// only where it is needed.
 pub(crate) fn of_head(
     hints: &Hints,
     head: &impl Head,
     retry_after: Option<Duration>,
-    unix_time: Option<Duration>,
+    unix_time: impl FnOnce() -> Option<Duration>,
 ) -> Advice {
     let get = |name: &str| head.get(name);
     let advice = of_fields(hints, &get);
@@ -51,7 +53,7 @@ pub(crate) fn of_head(
             403 => is_used_up(&get),
             _ => false,
         };
-        (hints.rate_limit_reset && throttles).then(|| reset(&get, unix_time)).flatten()
+        (hints.rate_limit_reset && throttles).then(|| reset(&get, unix_time())).flatten()
     };
     Advice { wait: retry_after.or_else(reset).max(advice.wait), ..advice }
 }
@@ -195,7 +197,7 @@ mod tests {
     fn waits(status: u16, fields: &[(&'static str, &'static str)]) -> Option<u64> {
         let hints = Hints::new().rate_limit_reset(true);
         let now = Some(Duration::from_secs(1_800_000_000));
-        let advice = of_head(&hints, &Said(status, fields.to_vec()), None, now);
+        let advice = of_head(&hints, &Said(status, fields.to_vec()), None, || now);
         assert!(!advice.no_retry);
         advice.wait.map(|wait| wait.as_secs())
     }
@@ -261,8 +263,8 @@ mod tests {
         let said = Said(429, [reset].to_vec());
         let retry_after = Some(Duration::from_secs(2));
         let hints = Hints::new().rate_limit_reset(true);
-        assert_eq!(of_head(&hints, &said, retry_after, None).wait, retry_after, "it goes first");
-        assert_eq!(of_head(&Hints::new(), &said, None, None), Advice::default());
+        assert_eq!(of_head(&hints, &said, retry_after, || None).wait, retry_after, "it goes first");
+        assert_eq!(of_head(&Hints::new(), &said, None, || None), Advice::default());
     }
 
     #[test]
@@ -282,13 +284,13 @@ mod tests {
         ] {
             let fields = [("grpc-retry-pushback-ms", value)];
             let said = Said(200, fields.to_vec());
-            assert_eq!(of_head(&hints, &said, None, None), expected, "{value:?}");
+            assert_eq!(of_head(&hints, &said, None, || None), expected, "{value:?}");
             let trailers = [Header::new(fields[0].0, value).unwrap()];
             assert_eq!(of_trailers(&hints, &trailers), expected, "{value:?}");
             assert_eq!(of_trailers(&deaf, &trailers), Advice::default());
         }
         let well = Said(200, [("grpc-status", "0"), ("grpc-retry-pushback-ms", "-1")].to_vec());
-        assert_eq!(of_head(&hints, &well, None, None), Advice::default());
+        assert_eq!(of_head(&hints, &well, None, || None), Advice::default());
     }
 
     #[test]
@@ -297,7 +299,7 @@ mod tests {
         for (value, no_retry) in [("false", true), (" FALSE ", true), ("true", false), ("", false)]
         {
             let said = Said(500, [("x-should-retry", value)].to_vec());
-            assert_eq!(of_head(&hints, &said, None, None).no_retry, no_retry, "{value:?}");
+            assert_eq!(of_head(&hints, &said, None, || None).no_retry, no_retry, "{value:?}");
         }
     }
 

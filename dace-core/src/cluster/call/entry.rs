@@ -63,7 +63,7 @@ impl CallMachine {
                 Err(_) => self.stay_alone(run),
             };
         }
-        let ticket = match core::mem::replace(&mut self.state, State::Done) {
+        let ticket = match core::mem::replace(&mut self.state, State::Done(None)) {
             State::Queued(ticket) => Some(ticket),
             _ => None,
         };
@@ -238,7 +238,7 @@ impl CallMachine {
         let beside = from.map_or(Beside::Nothing, Beside::From);
         self.state = State::Running(Run { id, number, slot, deadline, beside });
         let look_at = from.map_or(deadline, |from| from.min(deadline));
-        Action::Attempt { id, number, slot, deadline, look_at }
+        Action::Attempt { slot, look_at }
     }
 
     /// Nobody lets the call in.
@@ -264,10 +264,11 @@ impl CallMachine {
             Verdict::Refused(Box::new(refusal))
         } else if self.timed_out {
             self.timed_out(now, cluster, policy.attempt_timeout, Some(Why::NoEndpoint))
+        } else if !self.failed {
+            Verdict::Value
         } else {
             Verdict::Ended(Ended {
                 attempts: self.attempts,
-                value: !self.failed,
                 why: Why::NoEndpoint,
                 requested: false,
                 refusal: None,

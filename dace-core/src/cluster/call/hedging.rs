@@ -104,7 +104,7 @@ impl CallMachine {
         cluster.rivals.push((run.id, id));
         self.state = State::Running(Run { beside: Beside::Hedge { id, deadline }, ..run });
         let look_at = deadline.min(run.deadline);
-        Action::Attempt { id, number, slot: Slot::Hedge, deadline, look_at }
+        Action::Attempt { slot: Slot::Hedge, look_at }
     }
 
     /// Whether a hedge would do no harm, and is paid for. Nobody who waits is overtaken.

@@ -7,7 +7,6 @@ use alloc::boxed::Box;
 use super::hedging::is_final;
 use super::{Beside, CallMachine, Ended, Returned, Run, Slot, State, Verdict};
 use crate::cluster::Cluster;
-use crate::cluster::direct::Succeeded;
 use crate::cluster::endpoint::EndpointId;
 use crate::cluster::settle::{Finish, Settled};
 use crate::event::What;
@@ -84,7 +83,7 @@ impl CallMachine {
             Finish::DeadlinePassed => {
                 State::Ended(self.timed_out(now, cluster, self.deadline.since(self.started), None))
             }
-            Finish::Dropped | Finish::Panicked => State::Done,
+            Finish::Dropped | Finish::Panicked => State::Done(None),
         };
         self.state = match other {
             Some(loser) => State::Lost(Box::new((loser, next))),
@@ -94,33 +93,29 @@ impl CallMachine {
 
     /// The only attempt under way was a success, and there is nothing else to it.
     #[inline]
-    pub(super) fn succeed_directly(
+    pub(super) fn succeeds_directly(
         &mut self,
         now: Instant,
         policy: &Rules,
         cluster: &mut Cluster,
         slot: Slot,
         returned: &Returned,
-    ) -> Option<Verdict> {
-        let State::Running(Run { id, number, beside: Beside::Nothing, .. }) = self.state else {
-            return None;
+    ) -> bool {
+        let State::Running(Run { id, number, slot: at, beside: Beside::Nothing, .. }) = self.state
+        else {
+            return false;
         };
         let plain = returned.class == Class::Success && !returned.failed && self.text().is_none();
-        if !plain || slot != Slot::First {
-            return None;
+        if !plain || slot != at {
+            return false;
         }
-        let Succeeded { endpoint } = cluster.settle_success(now, policy, id)?;
+        let Some(endpoint) = cluster.settle_success(now, policy, id) else {
+            return false;
+        };
         (self.last_class, self.last_endpoint) = (Class::Success, endpoint);
         (self.failed, self.timed_out) = (false, false);
         self.reward(cluster, number);
-        Some(Verdict::Ended(Ended {
-            attempts: self.attempts,
-            value: true,
-            why: Why::Class,
-            requested: false,
-            refusal: None,
-            trail: None,
-        }))
+        true
     }
 
     /// The attempt that lost was dropped, and the call goes on as the other one decided.
@@ -132,7 +127,7 @@ impl CallMachine {
         slot: Slot,
         wakes: &mut Wakes,
     ) {
-        match core::mem::replace(&mut self.state, State::Done) {
+        match core::mem::replace(&mut self.state, State::Done(None)) {
             State::Lost(lost) if lost.0.slot == slot => {
                 let (loser, next) = *lost;
                 let (finish, hang_after) = (Finish::Dropped, Duration::from_nanos(self.hang_after));
@@ -176,18 +171,19 @@ impl CallMachine {
             Ok(until) => return State::Waiting { until },
             Err(why) => why,
         };
+        if !failed {
+            return State::Ended(Verdict::Value);
+        }
         let hint = match settled.class {
             Class::Throttled(hint) => hint,
             _ => settled.advice.wait,
         };
-        let refusal = settled.refusal.filter(|_| failed);
         State::Ended(Verdict::Ended(Ended {
             attempts: self.attempts,
-            value: !failed,
             why,
             requested: settled.class == Class::RetryRequested,
-            refusal,
-            trail: if failed { self.trail(now, cluster, hint) } else { None },
+            refusal: settled.refusal,
+            trail: self.trail(now, cluster, hint),
         }))
     }
 

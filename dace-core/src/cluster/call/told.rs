@@ -90,7 +90,7 @@ impl CallMachine {
     ) {
         let own;
         let (why, refusal): (_, Option<&Refusal>) = match verdict {
-            Some(Verdict::Ended(Ended { value: false, why, refusal, .. })) => {
+            Some(Verdict::Ended(Ended { why, refusal, .. })) => {
                 (Some(*why).filter(|_| refusal.is_none()), refusal.as_deref())
             }
             Some(Verdict::TimedOut { why, .. }) => (*why, None),

@@ -14,7 +14,7 @@ use crate::cluster::{Action, CallMachine, Claim, Cluster, Returned, Selection, S
 use crate::event::Control;
 use crate::machine::balancer::Balance;
 use crate::machine::queue::Wakes;
-use crate::policy::{Policy, Rules};
+use crate::policy::{Balancing, Policy, Rules};
 use crate::{Breaker, Class, Instant, Target};
 
 /// A cluster, and the calls that are under way at it.
@@ -25,14 +25,12 @@ struct Side {
 }
 
 impl Side {
-    fn new(policy: Policy, targets: usize, generally: bool) -> Self {
-        let place = |number| Place {
-            target: Target::from_str(&format!("http://server-{number}:80")).unwrap(),
-            options: Options { weight: 1, priority: 0, max_open: None },
-        };
+    fn new(policy: Policy, seed: u64, generally: bool) -> Self {
         let rules = Rules::new(policy, false).unwrap();
-        let targets = (0..targets).map(place).collect();
-        let selection = Selection::Balanced(Balance::PeakEwma, targets);
+        let selection = match seed % 9 {
+            8 => Selection::Function,
+            _ => Selection::Balanced(Balance::PeakEwma, places(seed)),
+        };
         let id = Arc::from("servers");
         let mut cluster = Cluster::new(Instant::EPOCH, &rules, &id, selection, true, 7);
         cluster.generally = generally;
@@ -45,8 +43,8 @@ impl Side {
         let mut wakes = Wakes::new();
         let mut action = None;
         match step {
-            Step::Start => {
-                let mut call = CallMachine::new(Start::new());
+            Step::Start(timeout) => {
+                let mut call = CallMachine::new(Start { timeout, ..Start::new() });
                 action = Some(call.poll_action(now, rules, cluster, Waker::noop(), &mut wakes));
                 calls.push(call);
             }
@@ -67,11 +65,22 @@ impl Side {
             Step::Control(control) => {
                 cluster.control(now, "server-1:80", control, &mut wakes);
             }
+            Step::Reload(breaker_off) => {
+                let reset = Duration::from_secs(if breaker_off { 0 } else { 2 });
+                let policy = Policy::new().circuit_reset_timeout(reset).max_open_per_netloc(3);
+                *rules = Rules::new(policy, false).unwrap();
+                cluster.reload(now, rules, &mut wakes);
+            }
+            Step::Targets(seed) => {
+                let balance = (seed % 4 == 0).then_some(Balancing::PeakEwma);
+                cluster.load_targets(now, Some(places(seed)), balance, &mut wakes).unwrap();
+            }
             Step::Return(..) | Step::Poll(_) | Step::Drop(_) => {}
         }
-        if let Some(Action::Cancel(slot)) = action {
-            let call = calls.last_mut().unwrap();
+        if let (Some(Action::Cancel(slot)), Step::Poll(index)) = (action, step) {
+            let (waker, call) = (Waker::noop(), &mut calls[index]);
             call.on_cancelled(now, rules, cluster, slot, &mut wakes);
+            action = Some(call.poll_action(now, rules, cluster, waker, &mut wakes));
         }
         calls.retain(|call| !call.is_idle());
         let mut events = Vec::new();
@@ -86,25 +95,52 @@ impl Side {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Start,
+    Start(Option<Duration>),
     Return(usize, Class),
     Poll(usize),
     Drop(usize),
     Control(Control),
+    /// Other rules, with the breaker off or on.
+    Reload(bool),
+    /// Other targets.
+    Targets(u64),
+}
+
+/// Targets of one weight in one level, or not.
+fn places(seed: u64) -> Vec<Place> {
+    let place = |number| Place {
+        target: Target::from_str(&format!("http://server-{number}:80")).unwrap(),
+        options: Options {
+            weight: if seed % 7 == 3 { 1 + number as u32 } else { 1 },
+            priority: if seed % 7 == 5 { number as u32 % 2 } else { 0 },
+            max_open: (seed % 7 == 6).then_some(1 + number as u32),
+        },
+    };
+    (0..1 + seed % 10).map(place).collect()
 }
 
 fn step(rng: &mut fastrand::Rng) -> Step {
     let index = rng.usize(..6);
+    let controls = [
+        Control::ForceOpen,
+        Control::ForceClosed,
+        Control::MetricsOnly,
+        Control::Automatic,
+        Control::Drain,
+        Control::Reset,
+    ];
     match rng.u8(..100) {
-        0..40 => Step::Start,
+        0..35 => Step::Start(None),
+        35..40 => Step::Start(Some(Duration::from_millis(rng.u64(..500)))),
         40..75 => Step::Return(index, Class::Success),
         75..85 => Step::Return(index, Class::Transient),
         85..88 => Step::Return(index, Class::Throttled(Some(Duration::from_millis(300)))),
         88..90 => Step::Return(index, Class::CallerFault),
         90..95 => Step::Poll(index),
         95..98 => Step::Drop(index),
-        98 => Step::Control(Control::ForceOpen),
-        _ => Step::Control(Control::Automatic),
+        98 => Step::Control(*rng.choice(&controls).unwrap()),
+        _ if rng.bool() => Step::Reload(rng.u8(..4) == 0),
+        _ => Step::Targets(rng.u64(..)),
     }
 }
 
@@ -120,9 +156,8 @@ fn it_decides_what_the_general_way_decides() {
                 .expected_in(Duration::from_millis(if seed % 5 == 0 { 40 } else { 4000 }))
                 .breaker(Breaker::new().consecutive_failures(3))
         };
-        let targets = 1 + seed as usize % 10;
-        let mut one = Side::new(policy(), targets, false);
-        let mut other = Side::new(policy(), targets, true);
+        let mut one = Side::new(policy(), seed, false);
+        let mut other = Side::new(policy(), seed, true);
         let mut now = Instant::EPOCH;
         for count in 0..250 {
             now = now.after(Duration::from_millis(rng.u64(..60)));
