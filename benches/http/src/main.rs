@@ -1,0 +1,164 @@
+//! Whole HTTP calls on loopback: dace on both adapters beside what a user would call in its place.
+//!
+//! ```text
+//! cd benches/http && cargo run --release            # a minute or so, a Markdown table
+//! cd benches/http && cargo run --release -- --quick
+//! ```
+//!
+//! The server is hyper's, on a thread of its own, and answers 13 bytes. Each client makes so many requests
+//! at a time for a while, one client after the other, in rounds, so that whatever else the machine does
+//! hits all of them; the medians over the rounds are told. Rates are to raw hyper, and of dace on smol to
+//! bare isahc: only ratios mean anything.
+
+mod clients;
+mod server;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Makes one request, and reads its answer to the end.
+pub(crate) type Request = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = usize>>>>;
+
+/// What runs a client's requests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    Tokio,
+    Smol,
+}
+
+pub(crate) struct Client {
+    pub(crate) name: &'static str,
+    pub(crate) on: On,
+    /// Requests by so many callers at a time: each has one of these.
+    pub(crate) callers: Vec<Request>,
+}
+
+const BODY: &str = "hello, world!";
+
+fn main() {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let (rounds, round) = if quick { (3, 200) } else { (9, 700) };
+    let round = Duration::from_millis(round);
+    let server = server::start();
+    println!("| callers | client | requests/s | of its base | p50 | p99 | CPU of its base |");
+    println!("|---:|---|---:|---:|---:|---:|---:|");
+    for concurrency in [1, 16, 64] {
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let tokio = tokio.expect("a runtime on this thread");
+        let clients = clients::all(&tokio, server, concurrency);
+        let mut measured: Vec<Vec<Sample>> = clients.iter().map(|_| Vec::new()).collect();
+        for _ in 0..=rounds {
+            for (client, samples) in clients.iter().zip(&mut measured) {
+                samples.push(measure(&tokio, client, round));
+            }
+        }
+        let medians: Vec<Sample> = measured.iter().map(|samples| median(&samples[1..])).collect();
+        let of = |name: &str| {
+            let at = clients.iter().position(|client| client.name == name);
+            medians[at.expect("it is among them")]
+        };
+        for (client, sample) in clients.iter().zip(&medians) {
+            let base = match client.on {
+                On::Tokio => of("raw hyper"),
+                On::Smol => of("isahc"),
+            };
+            println!(
+                "| {concurrency} | {} | {:.0} | {:.2} | {:.0?} | {:.0?} | {:.2} |",
+                client.name,
+                sample.rate,
+                sample.rate / base.rate,
+                sample.p50,
+                sample.p99,
+                sample.cpu / base.cpu,
+            );
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    rate: f64,
+    p50: Duration,
+    p99: Duration,
+    /// Seconds of this process but for the server's thread, a request.
+    cpu: f64,
+}
+
+fn measure(tokio: &tokio::runtime::Runtime, client: &Client, round: Duration) -> Sample {
+    let (begin, cpu) = (Instant::now(), cpu_of_clients());
+    let until = begin + round;
+    let callers = client.callers.iter().cloned().map(|request| async move {
+        let mut took = Vec::new();
+        while Instant::now() < until {
+            let begin = Instant::now();
+            assert_eq!(request().await, BODY.len());
+            took.push(begin.elapsed());
+        }
+        took
+    });
+    let took: Vec<Vec<Duration>> = match client.on {
+        On::Tokio => {
+            let local = tokio::task::LocalSet::new();
+            local.block_on(tokio, async {
+                let tasks: Vec<_> = callers.map(tokio::task::spawn_local).collect();
+                let mut all = Vec::new();
+                for task in tasks {
+                    all.push(task.await.expect("no panic"));
+                }
+                all
+            })
+        }
+        On::Smol => {
+            let local = smol::LocalExecutor::new();
+            smol::block_on(local.run(async {
+                let tasks: Vec<_> = callers.map(|caller| local.spawn(caller)).collect();
+                let mut all = Vec::new();
+                for task in tasks {
+                    all.push(task.await);
+                }
+                all
+            }))
+        }
+    };
+    let elapsed = begin.elapsed();
+    let mut took: Vec<Duration> = took.concat();
+    took.sort();
+    let count = took.len();
+    Sample {
+        rate: count as f64 / elapsed.as_secs_f64(),
+        p50: took[count / 2],
+        p99: took[count * 99 / 100],
+        cpu: (cpu_of_clients() - cpu) / count as f64,
+    }
+}
+
+fn median(samples: &[Sample]) -> Sample {
+    let by = |key: fn(&Sample) -> f64| {
+        let mut all: Vec<f64> = samples.iter().map(key).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    Sample {
+        rate: by(|sample| sample.rate),
+        p50: Duration::from_secs_f64(by(|sample| sample.p50.as_secs_f64())),
+        p99: Duration::from_secs_f64(by(|sample| sample.p99.as_secs_f64())),
+        cpu: by(|sample| sample.cpu),
+    }
+}
+
+/// Seconds that all threads but the server's have run. Linux counts them in ticks of 10 ms.
+fn cpu_of_clients() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
+    let ticks = |stat: &str| {
+        let after = stat.rsplit(')').next().unwrap_or_default();
+        let fields: Vec<&str> = after.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap_or(0) + fields[12].parse::<u64>().unwrap_or(0)
+    };
+    let all = tasks
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok())
+        .filter(|stat| !stat.contains("(server)"))
+        .map(|stat| ticks(&stat));
+    all.sum::<u64>() as f64 / 100.0
+}
