@@ -201,6 +201,12 @@ impl<T, E> fmt::Display for Report<T, E> {
                 What::CircuitChanged { netloc, to, .. } => {
                     write!(f, "\n  {since}: the circuit of {netloc} is {} now", to.name())?;
                 }
+                What::Resent { netloc } => {
+                    write!(
+                        f,
+                        "\n  {since}: sent once more to {netloc}: its connection was closed"
+                    )?;
+                }
                 What::PanicMode { on: true } => write!(f, "\n  {since}: panic mode")?,
                 What::RetrySuppressed { why } => write!(f, "\n  {since}: {why}")?,
                 What::CallEnded { outcome, .. } => {

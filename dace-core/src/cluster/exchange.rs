@@ -452,6 +452,13 @@ impl Cluster {
         self.leave_queue(now, policy, self.call_of(id), ticket, wakes);
     }
 
+    /// The request of an exchange goes out once more, on another connection.
+    pub(crate) fn on_resent(&mut self, now: Instant, id: AttemptId, endpoint: EndpointId) {
+        self.totals.resent += 1;
+        let (call, table) = (self.call_of(id), &self.table);
+        self.events.push(now, call, || What::Resent { netloc: table[endpoint].netloc.clone() });
+    }
+
     fn call_of(&self, id: AttemptId) -> u64 {
         self.attempts.get(id).map_or(0, |attempt| attempt.call)
     }

@@ -85,6 +85,7 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
     let mut sent = Within::new(&shared.runtime, until, shared.backend.send(request)).await;
     let stale = matches!(&sent, Ok(Err(error)) if is_stale(B::fault(error), replay_safe));
     if let Some(mut again) = kept.request().filter(|_| stale) {
+        exchange.resent();
         // A connection of its own: others that lay idle may be as stale.
         again.options.persistent = false;
         if let Some(announced) = &rules.fixed.announced {
@@ -245,6 +246,13 @@ impl<R: Runtime, B> Exchange<R, B> {
         self.shared.section(|policy, cluster, wakes| {
             cluster.on_answer(now, policy, id, endpoint, end, wakes);
         });
+    }
+
+    /// The request goes out once more.
+    fn resent(&self) {
+        let now = self.shared.runtime.now();
+        let (id, endpoint) = (self.id, self.endpoint);
+        self.shared.section(|_, cluster, _| cluster.on_resent(now, id, endpoint));
     }
 
     /// Trailers said something of trying again.
