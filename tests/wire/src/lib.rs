@@ -137,6 +137,7 @@ contracts! {
         bytes_on_an_idle_connection_are_no_answer
         a_second_answer_is_no_answer
         given_addresses_are_used
+        idle_connections_are_bounded_over_all_servers
     }
     always faults {
         refused_is_unsent
