@@ -75,6 +75,11 @@ impl Cluster {
         Some(Target::new(scheme, self.table[attempt.charged.endpoint].netloc.clone()))
     }
 
+    /// Whether an attempt has not ended.
+    pub(crate) fn is_under_way(&self, id: AttemptId) -> bool {
+        self.attempts.get(id).is_some_and(|attempt| !attempt.flags.over)
+    }
+
     /// The function asks for another attempt.
     pub(crate) fn request_retry(&mut self, id: AttemptId) {
         if let Some(attempt) = self.attempts.get_mut(id) {

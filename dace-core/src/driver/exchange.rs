@@ -133,7 +133,7 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
                 ..end(class, Sent::Sent)
             });
             let decoding = if decode { Decoding::of(&head) } else { Decoding::None };
-            let reading = Reading::new(body, decoding, exchange, rules, limits);
+            let reading = Reading::new(body, decoding, exchange, rules, limits, call.deadline);
             Ok((Response::new(head, url, reading, advice.wait), kept))
         }
     }
@@ -262,6 +262,11 @@ impl<R: Runtime, B> Exchange<R, B> {
         self.shared.section(|policy, cluster, _| {
             cluster.on_advice(now, policy, id, endpoint, advice);
         });
+    }
+
+    /// Whether the attempt that it belongs to is under way.
+    pub(super) fn is_in_attempt(&self) -> bool {
+        self.shared.locked(|_, cluster, _| cluster.is_under_way(self.id)).0
     }
 
     /// The body failed.
