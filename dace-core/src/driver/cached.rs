@@ -19,7 +19,7 @@ use super::part::{Base, Failure, Part, Story};
 use super::rescued::Rescued;
 use crate::machine::cache::Shelf;
 use crate::machine::index::IndexId;
-use crate::{CachePolicy, ConfigError, Error, Event, Instant, Lock, Runtime, What};
+use crate::{CachePolicy, ConfigError, Event, Instant, Lock, Runtime, What};
 
 /// Answers by key, for calls that are [`cached`](crate::Execution::cached).
 ///
@@ -201,9 +201,9 @@ where
 
     /// Returns a [`Report`](crate::Report) in place of the result: what happened, attempt by attempt,
     /// and whether the cache answered.
-    pub fn report<E>(self) -> Reported<Self>
+    pub fn report(self) -> Reported<Self>
     where
-        Self: Part<Failure = Error<E>>,
+        Self: Part,
     {
         Reported::new(self)
     }
