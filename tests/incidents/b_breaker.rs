@@ -216,7 +216,7 @@ fn b8_one_dead_shard_of_ten_costs_the_others_nothing() {
         sim.server(shard.trim_end_matches('/')).latency(ms(1));
     }
     sim.server("http://shard-3").down(..);
-    let service = dependency(&sim, |builder| builder);
+    let service = dependency(&sim, |builder| builder.breaker(touchy()));
     let mut failed = 0;
     sim.run(async {
         for n in 0..10_000 {

@@ -74,7 +74,8 @@ fn f3_a_body_that_drips_ends_with_the_deadline_and_gives_its_place_back() {
 #[test]
 fn f4_a_slow_reader_is_no_stall_and_nor_is_an_empty_body() {
     let sim = Sim::new(1);
-    sim.server("http://a:80").handler(|_| Answer::ok("one").piece(ms(900), "two"));
+    sim.server("http://a:80")
+        .handler(|_| Answer::ok("one").piece(ms(900), "two").piece(ms(900), "three"));
     sim.server("http://b:80").handler(|_| Answer::status(204));
     let any =
         dependency(&sim, |builder| builder.stall_timeout(secs(1)).no_timeout().retry_attempts(0));
@@ -90,6 +91,6 @@ fn f4_a_slow_reader_is_no_stall_and_nor_is_an_empty_body() {
             Ok::<_, HttpError>(pieces)
         }
     });
-    assert_eq!(sim.run(read).unwrap(), 2);
+    assert_eq!(sim.run(read).unwrap(), 3);
     assert_eq!(sim.run(any.call(|call| get(call, "http://b/"))).unwrap(), "");
 }
