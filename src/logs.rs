@@ -266,6 +266,7 @@ impl Observer for Logs {
                 error = error.as_deref(),
                 "attempt ended"
             ),
+            What::Resent { .. } => line!(debug, id, event, netloc = netloc(), "sent once more"),
             What::RetryDecided { wait, cause } => {
                 line!(debug, id, event, ?wait, cause = cause.name(), "retry");
             }

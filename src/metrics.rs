@@ -26,6 +26,7 @@ use crate::names::{self, ByNetloc};
 /// | `dace_attempt_duration_seconds` | histogram | `dependency`, `netloc` |
 /// | `dace_open_attempts` | gauge | `dependency` |
 /// | `dace_retries_total` | counter | `dependency` |
+/// | `dace_resent_total` | counter | `dependency` |
 /// | `dace_hedges_total` | counter | `dependency` |
 /// | `dace_retries_suppressed_total` | counter | `dependency`, `why` |
 /// | `dace_rejected_total` | counter | `dependency`, `netloc`, `reason` |
@@ -71,6 +72,7 @@ fn describe() {
     describe_histogram!("dace_attempt_duration_seconds", time, "Time that attempts took.");
     describe_gauge!("dace_open_attempts", count, "Attempts under way.");
     describe_counter!("dace_retries_total", count, "Retries that were decided.");
+    describe_counter!("dace_resent_total", count, "Requests sent once more: closed connections.");
     describe_counter!("dace_hedges_total", count, "Attempts begun beside a slow one.");
     describe_counter!(
         "dace_retries_suppressed_total",
@@ -111,6 +113,7 @@ struct Series {
     answers: Labelled,
     open: Gauge,
     retries: Counter,
+    resent: Counter,
     hedges: Counter,
     suppressed: Labelled,
     queue_time: Histogram,
@@ -143,6 +146,7 @@ impl Series {
             answers: Labelled::new("dace_answers_total", "from", &id, None).born(&ANSWERS),
             open: metrics::gauge!("dace_open_attempts", "dependency" => id.clone()),
             retries: metrics::counter!("dace_retries_total", "dependency" => id.clone()),
+            resent: metrics::counter!("dace_resent_total", "dependency" => id.clone()),
             hedges: metrics::counter!("dace_hedges_total", "dependency" => id.clone()),
             suppressed: Labelled::new("dace_retries_suppressed_total", "why", &id, None)
                 .born(&Why::NAMES),
@@ -249,6 +253,7 @@ impl Observer for Metrics {
                 });
             }
             What::RetryDecided { .. } => series.retries.increment(1),
+            What::Resent { .. } => series.resent.increment(1),
             What::Hedged { .. } => series.hedges.increment(1),
             What::RetrySuppressed { why } => series.suppressed.count(why.name()),
             What::Refused { refusal } => {

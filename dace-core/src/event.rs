@@ -88,6 +88,12 @@ pub enum What {
         /// Its error with its sources, if an observer [asked](crate::Observer::wants_errors).
         error: Option<Arc<str>>,
     },
+    /// A request went out once more, since the connection that it was sent on, which had been idle, was
+    /// closed: no attempt of its own, and no retry.
+    Resent {
+        /// To which server.
+        netloc: Netloc,
+    },
     /// A retry was decided.
     RetryDecided {
         /// The wait before it.
@@ -237,6 +243,7 @@ impl What {
             | Self::Refused { .. }
             | Self::AttemptStarted { .. }
             | Self::AttemptEnded { .. }
+            | Self::Resent { .. }
             | Self::RetryDecided { .. }
             | Self::RetrySuppressed { .. }
             | Self::Paused { .. }
@@ -352,6 +359,7 @@ impl Event {
             | What::Ejected { netloc, .. }
             | What::Readmitted { netloc, .. }
             | What::Removed { netloc }
+            | What::Resent { netloc }
             | What::Controlled { netloc, .. }
             | What::TargetAdded { netloc, .. }
             | What::TargetRemoved { netloc, .. }

@@ -1,6 +1,7 @@
 //! What happened in one call, attempt by attempt: its events, told as a story.
 
 use core::fmt;
+use core::marker::PhantomData;
 use core::time::Duration;
 
 use alloc::string::String;
@@ -17,11 +18,13 @@ use crate::{Class, Error, Event, Instant, Netloc, Phase, WaitCause, What, Why};
 /// It prints as a short trace, a line an attempt.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Report<T, E> {
+pub struct Report<T, E, F = Error<E>> {
     /// The dependency.
     pub dependency_id: String,
     /// What the call returned, or the fallback in its place.
-    pub result: Result<T, Error<E>>,
+    ///
+    /// `F` is the error, or a share in it where an answer was [shared](crate::Execution::shared).
+    pub result: Result<T, F>,
     /// Every attempt, in order.
     pub attempts: Vec<AttemptReport>,
     /// Everything that was decided in the call, in order: by the circuits, the limits and their queue,
@@ -33,6 +36,7 @@ pub struct Report<T, E> {
     pub fallback_used: bool,
     /// How long it took, the fallback included.
     pub took: Duration,
+    source: PhantomData<fn() -> E>,
 }
 
 /// One attempt of a call.
@@ -61,13 +65,14 @@ pub struct AttemptReport {
     pub error: Option<Arc<str>>,
 }
 
-impl<T, E> Report<T, E> {
-    pub(crate) fn new(story: Story, result: Result<T, Error<E>>) -> Self {
+impl<T, E, F> Report<T, E, F> {
+    pub(crate) fn new(story: Story, result: Result<T, F>) -> Self {
         let Story { dependency_id, tap, fallback_used, took } = story;
         let Tap { events: decisions, omitted } = tap;
         let attempts = attempts(&decisions);
         let dependency_id = (*dependency_id).into();
-        Self { dependency_id, result, attempts, decisions, omitted, fallback_used, took }
+        let source = PhantomData;
+        Self { dependency_id, result, attempts, decisions, omitted, fallback_used, took, source }
     }
 
     /// How old the answer is, if it is a cache's: then no call was made, or it ended in an error.
@@ -159,7 +164,7 @@ impl fmt::Display for AttemptReport {
 }
 
 /// A short trace, a line an attempt.
-impl<T, E> fmt::Display for Report<T, E> {
+impl<T, E, F> fmt::Display for Report<T, E, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { dependency_id, took, .. } = self;
         let took = Short(*took);
@@ -201,6 +206,12 @@ impl<T, E> fmt::Display for Report<T, E> {
                 What::CircuitChanged { netloc, to, .. } => {
                     write!(f, "\n  {since}: the circuit of {netloc} is {} now", to.name())?;
                 }
+                What::Resent { netloc } => {
+                    write!(
+                        f,
+                        "\n  {since}: sent once more to {netloc}: its connection was closed"
+                    )?;
+                }
                 What::PanicMode { on: true } => write!(f, "\n  {since}: panic mode")?,
                 What::RetrySuppressed { why } => write!(f, "\n  {since}: {why}")?,
                 What::CallEnded { outcome, .. } => {
@@ -210,6 +221,7 @@ impl<T, E> fmt::Display for Report<T, E> {
                     let then = if self.fallback_used { ", in its place the fallback" } else { "" };
                     write!(f, "\n  {since}: {}{then}", outcome.name())?;
                 }
+                What::AnswerShared => write!(f, "\n  {since}: the answer of an equal call")?,
                 What::CacheHit { age } => {
                     write!(f, "\n  {since}: from the cache, {} old", Short(*age))?
                 }

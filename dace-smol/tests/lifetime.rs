@@ -29,6 +29,7 @@ fn no_more_are_left_than(count: usize) {
     }
 }
 
+/// A9: no task outlives the last handle.
 #[test]
 fn no_thread_outlives_the_last_handle() {
     smol::block_on(async {

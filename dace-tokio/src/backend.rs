@@ -29,6 +29,9 @@ use crate::{HyperBody, HyperError, HyperHead};
 /// hyper wants room for at least this much; a smaller `head_limit` still binds.
 const SMALLEST_BUFFER: usize = 8192;
 
+/// So many servers may be busy at once before idle connections to others are closed.
+const BUSY_SERVERS: usize = 16;
+
 /// HTTP/1.1 over hyper, and HTTP/2 with the feature `http2`. Cheap to clone; clones share their
 /// connections.
 ///
@@ -68,6 +71,7 @@ impl Connect for HyperBackend {
         Ok(Self {
             pool: Pool::new(Bounds {
                 size: settings.pool_size,
+                total: settings.pool_size.saturating_mul(BUSY_SERVERS),
                 idle_timeout: settings.idle_timeout,
                 max_age: settings.max_age,
             }),

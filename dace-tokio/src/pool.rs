@@ -37,6 +37,8 @@ pub(crate) struct Connection {
 pub(crate) struct Bounds {
     /// The most idle connections of HTTP/1.1 per route.
     pub(crate) size: usize,
+    /// The most idle connections over all routes, of each version.
+    pub(crate) total: usize,
     pub(crate) idle_timeout: Duration,
     /// How old one may be when an exchange begins on it.
     pub(crate) max_age: Duration,
@@ -55,6 +57,34 @@ struct Idle {
     shared: HashMap<Route, Arc<Shared>>,
     /// The task that closes what lies too long. It runs only while something lies here.
     reaper: Option<AbortHandle>,
+}
+
+impl Idle {
+    /// The connection of HTTP/1.1 that has been here longest.
+    fn take_oldest(&mut self) -> Option<Parked> {
+        let since = |parked: &Vec<Parked>| parked.first().map(|parked| parked.until);
+        let firsts = self.routes.iter().filter_map(|(route, parked)| Some((since(parked)?, route)));
+        let route = firsts.min_by_key(|(since, _)| *since)?.1.clone();
+        let parked = self.routes.get_mut(&route)?;
+        let oldest = parked.remove(0);
+        if parked.is_empty() {
+            self.routes.remove(&route);
+        }
+        Some(oldest)
+    }
+
+    /// The connection of HTTP/2 that nobody has used for longest, if there are too many of those.
+    #[cfg(feature = "http2")]
+    fn take_oldest_shared(&mut self, bounds: Bounds) -> Option<Arc<Shared>> {
+        let since = |shared: &Shared| shared.idle_until(bounds.idle_timeout);
+        let idle =
+            || self.shared.iter().filter_map(|(route, shared)| Some((since(shared)?, route)));
+        let route = match idle().count() > bounds.total {
+            true => idle().min_by_key(|(since, _)| *since)?.1.clone(),
+            false => return None,
+        };
+        self.shared.remove(&route)
+    }
 }
 
 #[derive(Debug)]
@@ -105,7 +135,10 @@ impl Pool {
         let parked = idle.routes.entry(route).or_default();
         parked.push(Parked { connection, until });
         let surplus = parked.len().saturating_sub(self.bounds.size);
-        let closed: Vec<Parked> = parked.drain(..surplus).collect();
+        let mut closed: Vec<Parked> = parked.drain(..surplus).collect();
+        if idle.routes.values().map(Vec::len).sum::<usize>() > self.bounds.total {
+            closed.extend(idle.take_oldest());
+        }
         self.watch(&mut idle, &runtime);
         drop(idle);
         drop(closed);
@@ -141,12 +174,14 @@ impl Pool {
         if !idle.shared.get(route).is_some_and(|kept| Arc::ptr_eq(kept, shared)) {
             return;
         }
-        let mut closed = None;
-        match Handle::try_current() {
-            Ok(runtime) => self.watch(&mut idle, &runtime),
+        let closed = match Handle::try_current() {
+            Ok(runtime) => {
+                self.watch(&mut idle, &runtime);
+                idle.take_oldest_shared(self.bounds)
+            }
             // Nothing would ever close it again.
-            Err(_) => closed = idle.shared.remove(route),
-        }
+            Err(_) => idle.shared.remove(route),
+        };
         drop(idle);
         drop(closed);
     }

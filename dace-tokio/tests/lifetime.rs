@@ -30,6 +30,7 @@ async fn all_tasks_end() {
     tokio::time::timeout(PATIENCE, end).await.expect("tasks are left");
 }
 
+/// A9: no task outlives the last handle.
 #[test]
 fn no_task_outlives_the_last_handle() {
     runtime().block_on(async {
@@ -47,6 +48,7 @@ fn no_task_outlives_the_last_handle() {
     });
 }
 
+/// G6: connections are bounded, for each server and over all.
 #[test]
 fn no_more_connections_lie_idle_than_may() {
     runtime().block_on(async {
@@ -83,6 +85,7 @@ fn no_more_connections_lie_idle_than_may() {
     });
 }
 
+/// G13: a runtime that is gone is an error, and the next call works.
 #[test]
 fn a_connection_whose_runtime_is_gone_is_replaced() {
     let server = Server::start([keep_alive(&["first"]), keep_alive(&["second"])]);
@@ -95,6 +98,7 @@ fn a_connection_whose_runtime_is_gone_is_replaced() {
     assert_eq!(answer.unwrap().text(), "second");
 }
 
+/// G13: a runtime that is gone is an error, and the next call works.
 #[test]
 fn an_exchange_whose_runtime_goes_ends_in_an_error() {
     let asked = Gate::new();

@@ -17,6 +17,7 @@ pub(super) enum Told {
     Call(Outcome, Duration),
     Attempt(Class, Duration),
     Retry,
+    Resent,
     Hedge,
     Suppressed(Why),
     Rejected(Reason),
@@ -44,6 +45,7 @@ impl Record {
             What::CallEnded { outcome, took, .. } => Told::Call(*outcome, *took),
             What::AttemptEnded { class, took, .. } => Told::Attempt(*class, *took),
             What::RetryDecided { .. } => Told::Retry,
+            What::Resent { .. } => Told::Resent,
             What::Hedged { .. } => Told::Hedge,
             What::RetrySuppressed { why } => Told::Suppressed(*why),
             What::Refused { refusal } => Told::Rejected(refusal.reason()),
@@ -84,6 +86,7 @@ impl Record {
                 line("attempt", "", Value::Timer(took));
             }
             Told::Retry => line("retry", "", ONE),
+            Told::Resent => line("resent", "", ONE),
             Told::Hedge => line("hedge", "", ONE),
             Told::Suppressed(why) => line("retry.suppressed.", why.name(), ONE),
             Told::Rejected(reason) => match reason {

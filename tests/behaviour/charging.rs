@@ -243,6 +243,7 @@ fn a_call_handle_that_was_kept_sends_nothing_after_its_attempt() {
     assert_eq!(server.requests(), 0);
 }
 
+/// G6: connections are bounded, for each server and over all.
 #[test]
 fn exchanges_beyond_the_pool_size_wait_for_a_connection_place() {
     let sim = Sim::new(1);

@@ -12,6 +12,7 @@ fn build(set: impl FnOnce(Builder) -> Builder) -> Result<Dependency, ConfigError
     set(Dependency::builder("test")).build_with(sim.runtime(), sim.backend())
 }
 
+/// C7: a period of zero is an error.
 #[test]
 fn a_zero_without_a_meaning_and_a_list_that_cannot_be_used_are_named() {
     type Set = fn(Builder) -> Builder;
@@ -72,6 +73,7 @@ fn an_http_setting_beside_a_ready_backend_is_named() {
     assert_eq!(build(|builder| builder.head_limit(10)).unwrap_err().setting(), "head_limit");
 }
 
+/// C6: the longest duration means never, everywhere.
 #[test]
 fn duration_max_means_never_everywhere() {
     let sim = Sim::new(1);

@@ -276,6 +276,7 @@ fn closing_hands_over_all_events() {
     assert_eq!(events.last().map(|event| &event.what), Some(&What::Closed));
 }
 
+/// F4: a slow reader is no stall.
 #[test]
 fn a_reader_who_stops_waiting_for_a_while_has_not_waited_all_the_while() {
     let sim = Sim::new(1);

@@ -245,6 +245,7 @@ const TABLE: &[(&str, &str)] = &[
         "fallback::a_fallback_gets_the_final_error_of_any_kind_and_its_value_is_the_calls",
     ),
     ("Coalesced::cached", "shared::a_shared_call_can_be_cached_have_a_fallback_and_be_spawned"),
+    ("Coalesced::report", "shared::a_report_says_who_made_the_call_and_who_had_its_answer"),
     ("Coalesced::fallback", "shared::a_shared_call_can_be_cached_have_a_fallback_and_be_spawned"),
     (
         "Cached::fallback",
@@ -350,6 +351,7 @@ fn setters() -> Vec<String> {
     setters
 }
 
+/// C12: no setting is taken and ignored.
 #[test]
 fn every_setter_has_a_test_that_fails_when_it_is_ignored() {
     for setter in setters() {

@@ -779,7 +779,7 @@ fn play(settings: &Settings, ops: &[Op]) {
 proptest! {
     #![proptest_config(config())]
 
-    /// B1, D1.
+    /// B1, D1, A6, C2, I1.
     #[test]
     fn whatever_happens_everything_comes_back(
         settings in settings(),

@@ -225,6 +225,7 @@ impl Bench {
 proptest! {
     #![proptest_config(config())]
 
+    /// A1: a waiter that is dropped after a place was offered to it passes it on.
     #[test]
     fn permits_go_to_those_who_wait_in_order(
         limit in 1..4u32,

@@ -16,7 +16,7 @@ enum Op {
 proptest! {
     #![proptest_config(config())]
 
-    /// D10: a retry is paid for when it is decided, not when it is sent.
+    /// D10, C10.
     #[test]
     fn the_budget_is_an_exact_sum(
         banked in 0..20u32,

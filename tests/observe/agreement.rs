@@ -72,6 +72,9 @@ fn run() -> Run {
             let mut calls = Vec::new();
             for number in 0..3_000u32 {
                 let (all, cache, group) = (all.clone(), cache.clone(), group.clone());
+                if number % 500 == 0 {
+                    sim.server("http://b:80").stale(dace::http::Sent::Unsent);
+                }
                 calls.push(sim.spawn(async move {
                     match number % 10 {
                         // Too short for anybody.
@@ -122,6 +125,7 @@ fn run() -> Run {
     Run { snapshot, lines, page, log, events, reports }
 }
 
+/// L3, L4.
 #[test]
 fn logs_statsd_metrics_reports_and_snapshot_agree_number_for_number() {
     let Run { snapshot, lines, page, log, events, reports } = run();
@@ -143,6 +147,7 @@ fn logs_statsd_metrics_reports_and_snapshot_agree_number_for_number() {
         tell(format!("attempt.{class}"), count);
     }
     tell("retry".into(), totals.retries);
+    tell("resent".into(), totals.resent);
     tell("hedge".into(), totals.hedges);
     for (why, count) in totals.suppressed.iter() {
         tell(format!("retry.suppressed.{why}"), count);
@@ -162,6 +167,7 @@ fn logs_statsd_metrics_reports_and_snapshot_agree_number_for_number() {
         "call.dropped",
         "call.fallback",
         "hedge",
+        "resent",
         "retry",
         "rejected.rate_limited",
         "rejected.circuit_open",
@@ -233,6 +239,7 @@ fn logs_statsd_metrics_reports_and_snapshot_agree_number_for_number() {
         ("dace_answers_total cache", &answers, totals.cached),
         ("dace_answers_total stale", &answers, totals.stale),
         ("dace_answers_total shared", &answers, totals.shared),
+        ("dace_resent_total", &states, totals.resent),
         ("dace_hedges_total", &states, totals.hedges),
         ("dace_circuit_changes_total open", &states, totals.opened),
         ("dace_circuit_changes_total half_open", &states, totals.half_opened),
@@ -265,6 +272,7 @@ fn logs_statsd_metrics_reports_and_snapshot_agree_number_for_number() {
     assert_eq!(made_up + left_out("\"fallbacks\""), totals.fallbacks + totals.stale);
     assert_eq!(lines_with("dace: answer from cache"), totals.cached);
     assert_eq!(lines_with("dace: answer shared"), totals.shared);
+    assert_eq!(lines_with("dace: sent once more "), totals.resent);
     assert_eq!(lines_with("dace: hedge "), totals.hedges);
     for (class, count) in totals.classes.iter() {
         let ended = log.iter().filter(|line| line.contains("dace: attempt ended"));

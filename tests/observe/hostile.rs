@@ -27,6 +27,7 @@ fn assert_valid(line: &str) {
     assert!(valid && ["c", "g", "ms"].contains(&kind) && line.len() < 700, "{line:?}");
 }
 
+/// K10: no id breaks a log line or a metric.
 #[test]
 fn hostile_ids_and_netlocs_make_whole_and_valid_lines() {
     let sim = Sim::new(1);
@@ -70,6 +71,7 @@ fn hostile_ids_and_netlocs_make_whole_and_valid_lines() {
     }
 }
 
+/// J1: strange servers without end take bounded room, and what is known of bad ones stays.
 #[test]
 fn a_hundred_thousand_netlocs_make_a_thousand_series_and_one() {
     let sim = Sim::new(1);

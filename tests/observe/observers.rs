@@ -99,6 +99,7 @@ fn while_an_observer_blocks_other_calls_go_on_and_its_events_stay_in_order() {
     assert_eq!(numbers, (1..=101).collect::<Vec<_>>());
 }
 
+/// I3, I4.
 #[test]
 fn an_observer_may_do_anything_to_its_own_dependency() {
     let sim = Sim::new(1);
@@ -182,6 +183,8 @@ fn every_event_can_be_seen() {
         shared().await.unwrap();
         sim.sleep(ms(2)).await;
         call().timeout(ms(0)).cached(&cache, 1).await.unwrap();
+        sim.server("http://a:80").stale(dace::http::Sent::Unsent);
+        call().await.unwrap();
         plain.flush();
         let two = ["http://d:80", "http://e:80"];
         let hedged = dependency(&sim, |builder| {
@@ -230,6 +233,7 @@ fn every_event_can_be_seen() {
             "Refused",
             "Reloaded",
             "Removed",
+            "Resent",
             "RetryDecided",
             "RetrySuppressed",
             "StaleUsed",

@@ -50,6 +50,7 @@ fn sums(datagrams: &[Vec<u8>]) -> BTreeMap<String, f64> {
     sums
 }
 
+/// L1: datagrams hold whole lines and fit.
 #[test]
 fn datagrams_hold_whole_lines_and_at_most_1432_bytes() {
     let sim = Sim::new(1);
@@ -105,6 +106,7 @@ impl MetricSink for Slow {
     }
 }
 
+/// L2: a sink that blocks costs lines, which are counted, and no call.
 #[test]
 fn a_sink_that_blocks_blocks_no_call_and_what_does_not_fit_is_dropped_and_counted() {
     let sim = Sim::new(1);

@@ -15,6 +15,7 @@ fn lints(policy: &Policy) -> Vec<String> {
     policy.bounds().lints.iter().map(ToString::to_string).collect()
 }
 
+/// F7: there is a timeout without asking for one, connecting included.
 #[test]
 fn the_defaults_have_bounds_and_no_contradiction() {
     let bounds = Policy::new().bounds();

@@ -137,6 +137,26 @@ fn an_answer_that_the_caller_asked_wrong_is_not_replaced_by_an_old_value() {
 }
 
 #[test]
+fn what_is_forgotten_while_a_call_is_under_way_stays_forgotten() {
+    let (sim, seen) = (Sim::new(1), Arc::default());
+    let (server, a) = (counting(&sim), dependency(&sim, &seen));
+    server.latency(SECOND);
+    let names = cache::<u32, String>(CachePolicy::new().ttl(Duration::MAX));
+    sim.run(async {
+        let call = |key| sim.spawn(a.call(get).cached(&names, key));
+        let (old, other) = (call(1), call(2));
+        sim.sleep(SECOND / 2).await;
+        names.forget(&1);
+        let new = call(1);
+        assert_eq!((old.await.unwrap(), other.await.unwrap()), ("1".into(), "2".into()));
+        assert_eq!(names.len(), 1, "the other key has nothing to do with it");
+        assert_eq!(new.await.unwrap(), "3");
+        assert_eq!(a.call(get).cached(&names, 1).await.unwrap(), "3", "it began after that");
+    });
+    assert_eq!(server.requests(), 3);
+}
+
+#[test]
 fn the_least_recently_used_goes_when_the_room_is_used_up() {
     let (sim, seen) = (Sim::new(1), Arc::default());
     let (server, a) = (counting(&sim), dependency(&sim, &seen));

@@ -375,7 +375,7 @@ fn a_call_that_is_dropped_gives_back_both_attempts() {
     assert_eq!((snapshot.calls, snapshot.attempts, snapshot.totals.dropped), (0, 0, 3));
 }
 
-/// E1: an answer that stalls after its head ends in time, hedged or not.
+/// E1, I1.
 #[test]
 fn the_deadline_and_a_panic_end_both_attempts() {
     let sim = Sim::new(1);

@@ -23,7 +23,6 @@ fn when_everything_fails_retries_are_as_good_as_none() {
     assert!(naive[2] > 3.9, "naive retries multiply the load: {naive:?}");
 }
 
-/// D13: retries do not keep an overload alive.
 /// D12: layers that all retry do not multiply the load.
 #[test]
 fn three_layers_that_all_retry_ask_the_last_one_hardly_more_than_once_a_call() {
@@ -49,6 +48,7 @@ fn three_layers_that_all_retry_ask_the_last_one_hardly_more_than_once_a_call() {
     assert!(requests <= 1.3, "{requests} requests a call, and 64 without budgets");
 }
 
+/// D13: retries do not keep an overload alive.
 #[test]
 fn an_overload_ends_as_fast_as_without_retries() {
     let (without, _) = overload(7, Funding::None, 0.85, 60);
@@ -61,7 +61,6 @@ fn an_overload_ends_as_fast_as_without_retries() {
     assert_eq!(overload(7, Funding::Naive, 0.85, 60).0, None, "it never ends");
 }
 
-/// B8: one bad server does not become a failure of all.
 /// D11: an empty budget ends no attempt that is under way.
 #[test]
 fn a_retry_under_way_goes_on_when_the_budget_is_empty() {
@@ -91,6 +90,7 @@ fn a_retry_under_way_goes_on_when_the_budget_is_empty() {
     });
 }
 
+/// B8: one bad server does not become a failure of all.
 #[test]
 fn failures_by_chance_are_made_up_for_and_open_no_circuit() {
     for funding in [Funding::Dace, Funding::DaceWithBreaker] {

@@ -93,6 +93,37 @@ fn a_balancer_passes_over_a_server_without_a_token() {
 }
 
 #[test]
+fn a_sticky_key_waits_for_the_token_of_its_server_and_goes_to_no_other() {
+    let sim = Sim::new(1);
+    let names = ["http://a:80", "http://b:80", "http://c:80"];
+    let servers = names.map(|name| sim.server(name));
+    let all = |queue| {
+        dependency(&sim, |builder| {
+            let builder = builder.load_balancer(dace::Rendezvous::new(names)).queue(queue);
+            builder.rate_limit(ten_a_second()).retry_attempts(0).timeout(secs(60))
+        })
+    };
+    let requests = || servers.each_ref().map(|server| server.requests());
+    let (waiting, refused) = (all(50), all(0));
+    sim.run(async {
+        let call = |_| waiting.call(|call| get(call, "/")).sticky("k");
+        let calls = join_all((0..5).map(call)).await;
+        assert!(calls.iter().all(Result::is_ok), "{calls:?}");
+        assert_eq!(sim.elapsed(), ms(400), "one each tenth of a second");
+        let mut sorted = requests();
+        sorted.sort_unstable();
+        assert_eq!(sorted, [0, 0, 5], "all at the same one");
+        refused.call(|call| get(call, "/")).sticky("k").await.unwrap();
+        let error = refused.call(|call| get(call, "/")).sticky("k").await.unwrap_err();
+        assert_eq!((error.is_rejected(), error.retry_after()), (true, Some(ms(100))));
+        // Those without a key go where there is a token.
+        let any = join_all((0..2).map(|_| refused.call(|call| get(call, "/")))).await;
+        assert!(any.iter().all(Result::is_ok), "{any:?}");
+    });
+    assert_all_back(&waiting);
+}
+
+#[test]
 fn waiters_get_their_tokens_in_order_and_the_last_after_all_of_them() {
     // C9.
     let sim = Sim::new(1);

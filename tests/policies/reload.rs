@@ -238,6 +238,7 @@ fn a_thousand_reloads_during_a_hundred_thousand_calls_lose_none() {
     assert!(snapshot.endpoints.iter().all(|endpoint| endpoint.open == 0));
 }
 
+/// C11: no update is lost between threads.
 #[cfg(feature = "tokio")]
 #[test]
 fn threads_that_call_while_another_reloads_lose_no_call() {

@@ -306,6 +306,85 @@ fn j2_calls_whose_keys_have_one_hash_are_not_taken_for_each_other() {
 }
 
 #[test]
+fn a_report_says_who_made_the_call_and_who_had_its_answer() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").latency(10 * MS).answers(.., 500);
+    let (a, names) = (dependency(&sim), Group::<u32, String>::new());
+    sim.run(async {
+        let leads = sim.spawn(a.call(get).shared(&names, 1).report());
+        sim.sleep(4 * MS).await;
+        let follows = sim.spawn(a.call(get).shared(&names, 1).report());
+        let late = a.call(get).timeout(2 * MS).shared(&names, 1).report();
+        let (late, led, followed) = (late.await, leads.await, follows.await);
+        assert_eq!((led.attempts.len(), led.why()), (1, Some(dace::Why::NoAttempts)));
+        assert_eq!((followed.attempts.len(), followed.took), (0, 6 * MS));
+        assert!(Arc::ptr_eq(led.result.as_ref().unwrap_err(), &followed.result.unwrap_err()));
+        assert_eq!((late.attempts.len(), late.took), (0, 2 * MS));
+        let text = a.call(get).shared(&names, 1).fallback(|_| async { Ok("x".to_owned()) });
+        assert!(text.report().await.fallback_used);
+    });
+    let story = sim.run(async {
+        let (_, followed) = futures_util::future::join(
+            a.call(get).shared(&names, 1),
+            a.call(get).shared(&names, 1).report(),
+        )
+        .await;
+        followed.to_string()
+    });
+    assert_eq!(story, "test: error after 10ms\n  0ns: the answer of an equal call");
+}
+
+#[test]
+fn closing_waits_for_the_fallbacks_of_shared_and_of_cached_calls() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").latency(10 * MS).answers(.., 500);
+    let (a, names) = (dependency(&sim), Group::<u32, String>::new());
+    let cache = dace::Cache::new(CachePolicy::new().ttl(MS)).unwrap();
+    let slow = |after: Duration| {
+        let sleep = sim.sleep(after);
+        move |_: Arc<Error<HttpError>>| async move {
+            sleep.await;
+            Ok::<_, Arc<Error<HttpError>>>("made up".to_owned())
+        }
+    };
+    sim.run(async {
+        // One leads, the other follows: its fallback is the longer one.
+        let leads = sim.spawn(a.call(get).shared(&names, 1).fallback(slow(100 * MS)));
+        let follows = a.call(get).shared(&names, 1).cached(&cache, 1).fallback(slow(200 * MS));
+        let follows = sim.spawn(follows);
+        sim.sleep(50 * MS).await;
+        assert_eq!(a.snapshot().calls, 2, "both fall back");
+        assert_eq!(a.close(10 * MS).await, 2);
+        assert_eq!(a.close(500 * MS).await, 0);
+        assert_eq!(sim.elapsed(), 200 * MS);
+        assert!(leads.await.is_ok() && follows.await.is_ok());
+    });
+}
+
+#[test]
+fn a_fallback_that_is_not_needed_panics_or_is_dropped_holds_up_no_closing() {
+    let sim = Sim::new(1);
+    let server = sim.server("http://a:80");
+    let (a, names) = (dependency(&sim), Group::<u32, String>::new());
+    let cache = dace::Cache::new(CachePolicy::new().stale_if_error(Duration::MAX)).unwrap();
+    let cached = || a.call(get).cached(&cache, 1).fallback(|_| async { panic!("not needed") });
+    sim.run(cached()).unwrap();
+    server.answers(.., 500);
+    sim.run(cached()).unwrap();
+    assert_eq!((a.snapshot().totals.stale, a.snapshot().calls), (1, 0), "an old value was there");
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut panics = pin!(a.call(get).shared(&names, 1).fallback(|_| async { panic!("its own") }));
+    catch_unwind(AssertUnwindSafe(|| panics.as_mut().poll(&mut cx))).unwrap_err();
+    assert_eq!(a.snapshot().calls, 0, "though its future is still there");
+    let waits = |_| std::future::pending::<Result<String, Arc<Error<HttpError>>>>();
+    let mut dropped = Box::pin(a.call(get).shared(&names, 1).fallback(waits));
+    assert!(dropped.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(a.snapshot().calls, 1);
+    drop(dropped);
+    assert_eq!(sim.run(a.close(Duration::ZERO)), 0);
+}
+
+#[test]
 fn a_shared_call_can_be_cached_have_a_fallback_and_be_spawned() {
     fn is_send<T: Send>(_: &T) {}
     let sim = Sim::new(1);

@@ -130,6 +130,7 @@ async fn floods<A: Adapter>(no_head: FaultKind) {
     thread.join().expect("the server's thread");
 }
 
+/// F6, K11.
 #[test]
 fn every_flood_ends_in_a_typed_error_and_takes_no_memory_on_either_adapter() {
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -19,6 +19,7 @@ on_both_adapters! {
     calls_dropped_at_random_points_leave_nothing_behind
 }
 
+/// G10: no more sockets are opened than the limit says.
 async fn the_limit_holds_at_the_server_and_the_queue_takes_the_rest<A: Adapter>() {
     const LIMIT: usize = 8;
     let hold = Hold::new(LIMIT);
@@ -172,6 +173,7 @@ async fn calls_dropped_at_random_points_leave_nothing_behind<A: Adapter>() {
     }
 }
 
+/// A4: many callers at once are never more than the limit.
 #[test]
 fn many_tasks_on_four_threads_keep_to_one_limit() {
     const TASKS: usize = 64;

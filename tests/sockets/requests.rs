@@ -138,6 +138,7 @@ async fn a_truncated_body_is_retried<A: Adapter>() {
     }
 }
 
+/// F2: a body that is cut short is never a body.
 async fn a_truncated_body_is_never_a_body<A: Adapter>() {
     for short in SHORT {
         let server = Server::start(vec![vec![Step::ReadRequest, send(short)]; 4]);

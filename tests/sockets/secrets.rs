@@ -133,6 +133,7 @@ fn useless_proxies() -> Vec<(&'static str, Server)> {
     ]
 }
 
+/// K9: no secret is in what is shown.
 async fn no_failure_shows_a_secret<A: Adapter>() {
     let (refusing, hanging) = (Refusing::new(), Hanging::new());
     let secure = |url: String| url.replace("http://", "https://");

@@ -25,6 +25,7 @@ fn stale() -> Vec<Step> {
     vec![Step::ReadRequest, ok("first"), Step::ReadRequestIfAny]
 }
 
+/// G1: a connection that closed while it was idle costs no safe request, and doubles no other.
 async fn a_post_on_a_stale_connection_arrives_once_and_the_error_says_so<A: Adapter>() {
     let bodies: [fn() -> Body; 5] = [
         || Body::from("x"),
@@ -140,6 +141,7 @@ async fn each_of_five_hundred_idempotent_posts_on_stale_connections_is_sent_agai
     assert_all_back(&one);
 }
 
+/// G1: a connection that closed while it was idle costs no safe request, and doubles no other.
 async fn two_thousand_gets_from_a_server_that_closes_after_each_answer_lose_none<A: Adapter>() {
     const GETS: usize = 2000;
     // It answers as one that keeps the connection, and closes it all the same.

@@ -116,7 +116,7 @@ fn halves() -> [Vec<Step>; 2] {
     [vec![Step::ReadRequest, Step::AwaitClose], vec![Step::ReadRequest, half, Step::AwaitClose]]
 }
 
-/// E1: an answer that stalls after its head ends in time, hedged or not.
+/// E1, F1.
 async fn a_request_has_a_timeout_of_its_own_for_head_and_body<A: Adapter>() {
     for script in halves() {
         let server = Server::start([script]);

@@ -180,7 +180,7 @@ impl Cluster {
             };
             let index = match picked {
                 Some(Choice::Take(index)) => index,
-                Some(Choice::Wait(index)) => return self.full_at(now, index),
+                Some(Choice::Wait(index)) => return self.full_at(now, policy, index),
                 None => break,
             };
             let Listed { endpoint, scheme, .. } = self.targets.list[index];
@@ -267,7 +267,7 @@ impl Cluster {
         while let Some(choice) = self.choose(now, policy, ask, shed, true) {
             let index = match choice {
                 Choice::Take(index) => index,
-                Choice::Wait(index) => return Some(self.full_at(now, index)),
+                Choice::Wait(index) => return Some(self.full_at(now, policy, index)),
             };
             let Listed { endpoint, scheme, .. } = self.targets.list[index];
             if self.sheds(now, policy, endpoint, true) {
@@ -281,11 +281,14 @@ impl Cluster {
         None
     }
 
-    /// The call goes to this one or nowhere, and it is full.
-    fn full_at(&self, now: Instant, index: usize) -> Admit {
+    /// The call goes to this one or nowhere, and it is full, or has no token.
+    fn full_at(&mut self, now: Instant, policy: &Rules, index: usize) -> Admit {
         let id = self.targets.list[index].endpoint;
-        let netloc = self.table[id].netloc.clone();
-        Admit::Full(Want::Permit(id), refusal(now, netloc, Shut::Full))
+        let endpoint = &mut self.table[id];
+        endpoint.note_wait(now, policy);
+        let token = endpoint.lacks_token(now, policy).filter(|_| !endpoint.is_full(policy));
+        let shut = token.map_or(Shut::Full, Shut::Rate);
+        Admit::Full(Want::Permit(id), refusal(now, endpoint.netloc.clone(), shut))
     }
 
     /// Nobody lets the call in: it may wait for the full ones, else the one that opens first tells

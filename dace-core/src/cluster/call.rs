@@ -524,6 +524,18 @@ impl CallMachine {
         cluster.end_call(wakes);
     }
 
+    /// The fallback begins, of one that may have had another call's error and made no call of its own.
+    pub(crate) fn on_fallback_begun(&mut self, cluster: &mut Cluster) {
+        if let State::New(_) = self.state {
+            self.state = State::FallingBack;
+            cluster.calls_open += 1;
+        }
+    }
+
+    pub(crate) fn is_falling_back(&self) -> bool {
+        matches!(self.state, State::FallingBack)
+    }
+
     /// The fallback ended, or was dropped.
     pub(crate) fn on_fallback_ended(&mut self, cluster: &mut Cluster, wakes: &mut Wakes) {
         if let State::FallingBack(_) = self.state {

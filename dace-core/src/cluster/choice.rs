@@ -123,7 +123,7 @@ impl Field for View<'_> {
     }
 
     fn is_full(&self, index: usize) -> bool {
-        matches!(self.look(index), Some(Err(Shut::Full)))
+        matches!(self.look(index), Some(Err(Shut::Full | Shut::Rate(_))))
     }
 
     #[inline]

@@ -75,6 +75,11 @@ impl Cluster {
         Some(Target::new(scheme, self.table[attempt.charged.endpoint].netloc.clone()))
     }
 
+    /// Whether an attempt has not ended.
+    pub(crate) fn is_under_way(&self, id: AttemptId) -> bool {
+        self.attempts.get(id).is_some_and(|attempt| !attempt.flags.over)
+    }
+
     /// The function asks for another attempt.
     pub(crate) fn request_retry(&mut self, id: AttemptId) {
         if let Some(attempt) = self.attempts.get_mut(id) {
@@ -450,6 +455,13 @@ impl Cluster {
         wakes: &mut Wakes,
     ) {
         self.leave_queue(now, policy, self.call_of(id), ticket, wakes);
+    }
+
+    /// The request of an exchange goes out once more, on another connection.
+    pub(crate) fn on_resent(&mut self, now: Instant, id: AttemptId, endpoint: EndpointId) {
+        self.totals.resent += 1;
+        let (call, table) = (self.call_of(id), &self.table);
+        self.events.push(now, call, || What::Resent { netloc: table[endpoint].netloc.clone() });
     }
 
     fn call_of(&self, id: AttemptId) -> u64 {

@@ -57,6 +57,8 @@ pub struct Totals {
     pub wrong_picks: u64,
     /// Retries decided.
     pub retries: u64,
+    /// Requests that went out once more, since the connection that they were sent on had been closed.
+    pub resent: u64,
     /// Attempts that were begun beside a slow one.
     pub hedges: u64,
     /// Failed attempts that no retry followed, by the reason.
@@ -125,6 +127,7 @@ impl Totals {
             ("no endpoint", self.no_endpoint),
             ("after close", self.after_close),
             ("wrong picks", self.wrong_picks),
+            ("resent", self.resent),
             ("hedges", self.hedges),
             ("cached", self.cached),
             ("stale", self.stale),

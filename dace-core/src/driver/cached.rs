@@ -19,7 +19,7 @@ use super::part::{Base, Failure, Part, Story};
 use super::rescued::Rescued;
 use crate::machine::cache::Shelf;
 use crate::machine::index::IndexId;
-use crate::{CachePolicy, ConfigError, Error, Event, Instant, Lock, Runtime, What};
+use crate::{CachePolicy, ConfigError, Event, Instant, Lock, Runtime, What};
 
 /// Answers by key, for calls that are [`cached`](crate::Execution::cached).
 ///
@@ -95,9 +95,12 @@ where
         self.len() == 0
     }
 
-    /// Forgets the answer of a key: what it tells has changed.
+    /// Forgets the answer of a key: what it tells has changed. Calls under way answer whoever made them,
+    /// and what they bring is not kept. (A [shared](crate::Execution::shared) call that begins later may
+    /// have the answer of an equal one that began before.)
     pub fn forget(&self, key: &K) {
         let hash = self.inner.hasher.hash_one(key);
+        self.inner.shelf.with(|shelf| shelf.forget(hash));
         let out = self
             .find(hash, key)
             .and_then(|(id, _)| self.inner.shelf.with(|shelf| shelf.remove(id)));
@@ -119,13 +122,18 @@ where
         serves.then(|| (kept.value.clone(), age))
     }
 
-    fn keep(&self, now: Instant, key: K, value: T) {
+    /// Keeps an answer, unless its key was forgotten since there were so many `forgets`.
+    fn keep(&self, now: Instant, forgets: u64, key: K, value: T) {
         let hash = self.inner.hasher.hash_one(&key);
         let mut kept = Arc::new(Kept { key, value, since: now });
         loop {
             let mark = self.inner.shelf.with(|shelf| shelf.mark());
             let old = self.find(hash, &kept.key).map(|(id, _)| id);
-            match self.inner.shelf.with(|shelf| shelf.try_put(hash, mark, old, kept)) {
+            let put = self.inner.shelf.with(|shelf| match shelf.forgot_since(forgets, hash) {
+                true => Ok(Some(kept)),
+                false => shelf.try_put(hash, mark, old, kept),
+            });
+            match put {
                 Ok(out) => return drop(out),
                 Err(again) => kept = again,
             }
@@ -164,8 +172,8 @@ where
     call: C,
     cache: Cache<C::Runtime, K, C::Value>,
     key: Option<K>,
-    /// The cache was asked.
-    asked: bool,
+    /// The cache was asked, when so often something had been forgotten.
+    asked: Option<u64>,
     /// What the cache had to do with the answer.
     told: Option<Event>,
 }
@@ -176,7 +184,7 @@ where
     C::Value: Send + Sync + 'static,
 {
     pub(super) fn new(call: C, cache: &Cache<C::Runtime, K, C::Value>, key: K) -> Self {
-        Self { call, cache: cache.clone(), key: Some(key), asked: false, told: None }
+        Self { call, cache: cache.clone(), key: Some(key), asked: None, told: None }
     }
 
     /// An async function that gets the final error, if the cache has no answer either, and returns a
@@ -193,9 +201,9 @@ where
 
     /// Returns a [`Report`](crate::Report) in place of the result: what happened, attempt by attempt,
     /// and whether the cache answered.
-    pub fn report<E>(self) -> Reported<Self>
+    pub fn report(self) -> Reported<Self>
     where
-        Self: Part<Failure = Error<E>>,
+        Self: Part,
     {
         Reported::new(self)
     }
@@ -210,8 +218,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if !*this.asked {
-            *this.asked = true;
+        if this.asked.is_none() {
+            *this.asked = Some(this.cache.inner.shelf.with(|shelf| shelf.forgets()));
             let base = this.call.as_mut().base();
             let fresh = this.key.as_ref().and_then(|key| this.cache.answer(base.now(), key, false));
             if let Some((value, age)) = fresh {
@@ -226,7 +234,7 @@ where
         };
         match &result {
             Ok(value) if this.call.as_mut().is_success() => {
-                this.cache.keep(now, key, value.clone());
+                this.cache.keep(now, this.asked.unwrap_or_default(), key, value.clone());
             }
             Err(failure) if failure.may_be_hidden() => {
                 if let Some((value, age)) = this.cache.answer(now, &key, true) {

@@ -12,13 +12,14 @@ use foldhash::quality::RandomState;
 use pin_project::pin_project;
 
 use super::cached::{Cache, Cached};
+use super::execution::Reported;
 use super::fallback::OrElse;
 use super::part::{Base, Part, Story};
 use super::rescued::Rescued;
 use super::timer::Timer;
 use crate::machine::flights::{FlightId, Flights, Turn};
 use crate::machine::queue::Wakes;
-use crate::{Error, Instant, Lock, Runtime, What};
+use crate::{Error, Event, Instant, Lock, Runtime, What};
 
 /// Calls that may share their answers, for calls that are [`shared`](crate::Execution::shared).
 ///
@@ -302,6 +303,8 @@ where
     until: Instant,
     /// What a leader said of the value that was taken.
     followed: Option<bool>,
+    /// That it was taken, for a report.
+    told: Option<Event>,
 }
 
 impl<C: Part, K, E> Coalesced<C, K, E>
@@ -313,7 +316,7 @@ where
     pub(super) fn new(call: C, group: &Group<C::Runtime, K, C::Value, E>, key: K) -> Self {
         let member = Member { group: group.clone(), seat: Seat::New(Arc::new(key)) };
         let (since, until) = (Instant::EPOCH, Instant::NEVER);
-        Self { call, member, timer: Timer::new(), since, until, followed: None }
+        Self { call, member, timer: Timer::new(), since, until, followed: None, told: None }
     }
 
     /// Answers from a [`Cache`] without a call, and from it again if the call fails. See
@@ -335,6 +338,15 @@ where
         GFut: Future<Output = <Self as Future>::Output>,
     {
         Rescued::new(self, OrElse::new(fallback))
+    }
+
+    /// Returns a [`Report`](crate::Report) in place of the result: what happened, attempt by attempt, in
+    /// whoever made the call; in all others, that they had its answer.
+    pub fn report(self) -> Reported<Self>
+    where
+        Self: Part,
+    {
+        Reported::new(self)
     }
 }
 
@@ -362,7 +374,7 @@ where
                     if let Turn::Landed(landed) = turn {
                         let result = landed.result.clone();
                         *this.followed = Some(landed.is_success);
-                        this.call.base().note(What::AnswerShared);
+                        *this.told = Some(this.call.base().note(What::AnswerShared));
                         return Poll::Ready(result);
                     }
                     let mut base = this.call.as_mut().base();
@@ -427,7 +439,13 @@ where
     }
 
     fn story(self: Pin<&mut Self>) -> Story {
-        self.project().call.story()
+        let mut this = self.project();
+        let base = this.call.as_mut().base();
+        // Who made no call has waited for another's.
+        let waited = (base.machine.call() == 0).then(|| base.now().since(*this.since));
+        let mut story = this.call.story();
+        story.tap.events.extend(this.told.take());
+        Story { took: waited.unwrap_or(story.took), ..story }
     }
 }
 

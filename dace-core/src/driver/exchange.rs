@@ -85,6 +85,7 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
     let mut sent = Within::new(&shared.runtime, until, shared.backend.send(request)).await;
     let stale = matches!(&sent, Ok(Err(error)) if is_stale(B::fault(error), replay_safe));
     if let Some(mut again) = kept.request().filter(|_| stale) {
+        exchange.resent();
         // A connection of its own: others that lay idle may be as stale.
         again.options.persistent = false;
         if let Some(announced) = &rules.fixed.announced {
@@ -132,7 +133,7 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
                 ..end(class, Sent::Sent)
             });
             let decoding = if decode { Decoding::of(&head) } else { Decoding::None };
-            let reading = Reading::new(body, decoding, exchange, rules, limits);
+            let reading = Reading::new(body, decoding, exchange, rules, limits, call.deadline);
             Ok((Response::new(head, url, reading, advice.wait), kept))
         }
     }
@@ -247,6 +248,13 @@ impl<R: Runtime, B> Exchange<R, B> {
         });
     }
 
+    /// The request goes out once more.
+    fn resent(&self) {
+        let now = self.shared.runtime.now();
+        let (id, endpoint) = (self.id, self.endpoint);
+        self.shared.section(|_, cluster, _| cluster.on_resent(now, id, endpoint));
+    }
+
     /// Trailers said something of trying again.
     pub(super) fn advised(&self, advice: Advice) {
         let now = self.shared.runtime.now();
@@ -254,6 +262,11 @@ impl<R: Runtime, B> Exchange<R, B> {
         self.shared.section(|policy, cluster, _| {
             cluster.on_advice(now, policy, id, endpoint, advice);
         });
+    }
+
+    /// Whether the attempt that it belongs to is under way.
+    pub(super) fn is_in_attempt(&self) -> bool {
+        self.shared.locked(|_, cluster, _| cluster.is_under_way(self.id)).0
     }
 
     /// The body failed.

@@ -18,7 +18,7 @@ use super::coalesce::{Coalesced, Group};
 use super::drive::Drive;
 use super::fallback::{Fallback, NoFallback, OrElse};
 use super::judge::{ByFn, ByType, Judge, Sourced};
-use super::part::{Base, Part, Story};
+use super::part::{Base, Failure, Part, Story};
 use super::shared::Shared;
 use crate::instant::nanos;
 use crate::report::Report;
@@ -250,11 +250,8 @@ impl<C> Reported<C> {
     }
 }
 
-impl<C, E> Future for Reported<C>
-where
-    C: Part<Failure = Error<E>>,
-{
-    type Output = Report<C::Value, E>;
+impl<C: Part> Future for Reported<C> {
+    type Output = Report<C::Value, <C::Failure as Failure>::Source, C::Failure>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut call = self.project().call;

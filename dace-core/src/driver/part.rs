@@ -44,6 +44,10 @@ pub trait Part: Future<Output = Result<Self::Value, Self::Failure>> {
 
 /// What a call fails with: its error, or a share in it. You need not name it.
 pub trait Failure {
+    /// What the function itself fails with.
+    #[doc(hidden)]
+    type Source;
+
     /// Whether an older answer may be given in its place: if the call failed, and not if the server
     /// answered that there is nothing, or if the settings are wrong.
     #[doc(hidden)]
@@ -51,6 +55,8 @@ pub trait Failure {
 }
 
 impl<E> Failure for Error<E> {
+    type Source = E;
+
     fn may_be_hidden(&self) -> bool {
         let answered = self.trail().is_some_and(|trail| trail.class == Class::CallerFault);
         !answered && !matches!(self, Self::Config(_))
@@ -58,6 +64,8 @@ impl<E> Failure for Error<E> {
 }
 
 impl<E> Failure for Arc<Error<E>> {
+    type Source = E;
+
     fn may_be_hidden(&self) -> bool {
         (**self).may_be_hidden()
     }
@@ -94,6 +102,30 @@ impl<R: Runtime, B> Base<'_, R, B> {
         self.machine.fall_back();
         let (now, call) = (self.now(), self.machine.call());
         self.shared.section(|_, cluster, _| cluster.note_fallback(now, call));
+    }
+
+    /// A fallback comes after the call's final error, and the call is over only with it.
+    pub(super) fn expect_fallback(&mut self) {
+        self.machine.expect_fallback();
+    }
+
+    /// The fallback takes over. Whoever had another call's answer is a call of its own from now on.
+    pub(super) fn begin_fallback(&mut self) {
+        let (now, machine) = (self.now(), &mut *self.machine);
+        self.shared.section(|_, cluster, _| {
+            machine.on_fallback_begun(cluster);
+            cluster.note_fallback(now, machine.call());
+        });
+    }
+
+    /// The fallback ended, or panicked, or was not needed.
+    pub(super) fn fallback_ended(&mut self) {
+        let machine = &mut *self.machine;
+        if machine.is_falling_back() {
+            self.shared.section_in_drop(|_, cluster, wakes| {
+                machine.on_fallback_ended(cluster, wakes);
+            });
+        }
     }
 
     /// How long the call may take, if it has not begun.

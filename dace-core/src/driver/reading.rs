@@ -34,6 +34,9 @@ pub(super) struct Reading<R: Runtime, B: HttpBackend> {
     exchange: Exchange<R, B>,
     rules: Arc<ClientRules>,
     limits: Limits,
+    /// When its attempt ends: then whoever reads in it has to go, also if there is always a piece to read
+    /// and nobody else gets to look at the clock.
+    attempt_until: Instant,
     /// Since when the reader waits for the next bytes.
     waiting_since: Option<Instant>,
     /// Made when the reader first waits.
@@ -54,8 +57,10 @@ impl<R: Runtime, B: HttpBackend> Reading<R, B> {
         exchange: Exchange<R, B>,
         rules: Arc<ClientRules>,
         limits: Limits,
+        attempt_until: Instant,
     ) -> Self {
-        Self { body, decoding, exchange, rules, limits, waiting_since: None, timer: None }
+        let (waiting_since, timer) = (None, None);
+        Self { body, decoding, exchange, rules, limits, attempt_until, waiting_since, timer }
     }
 
     /// The most bytes that are read into memory.
@@ -108,6 +113,10 @@ impl<R: Runtime, B: HttpBackend> Reading<R, B> {
                 self.exchange.body_failed(class_of_fault(kind, Sent::Sent));
                 HttpError::fault(Fault::new(kind, Sent::Sent), netloc, error)
             }
+            // That is for the call to tell.
+            Broken::Time(kind @ HttpErrorKind::AttemptOver) => {
+                HttpError::new(kind, Sent::Sent, Some(netloc))
+            }
             Broken::Time(kind) => {
                 self.exchange.body_failed(Class::Timeout);
                 HttpError::new(kind, Sent::Sent, Some(netloc))
@@ -127,6 +136,12 @@ impl<R: Runtime, B: HttpBackend> Reading<R, B> {
             if now >= self.limits.until {
                 let kind = HttpErrorKind::Timeout(self.limits.timeout);
                 return Poll::Ready(Err(Broken::Time(kind)));
+            }
+            if now >= self.attempt_until {
+                if self.exchange.is_in_attempt() {
+                    return Poll::Ready(Err(Broken::Time(HttpErrorKind::AttemptOver)));
+                }
+                self.attempt_until = Instant::NEVER;
             }
             match self.decoding.pull() {
                 Ok(None) => {}

@@ -10,7 +10,7 @@ use pin_project::pin_project;
 use super::execution::Reported;
 use super::fallback::Fallback;
 use super::part::{Base, Part, Story};
-use crate::Error;
+use crate::Runtime;
 
 /// A call that is cached or shared, with a fallback around it.
 ///
@@ -32,9 +32,9 @@ impl<C, L> Rescued<C, L> {
     }
 
     /// Returns a [`Report`](crate::Report) in place of the result: what happened, attempt by attempt.
-    pub fn report<E>(self) -> Reported<Self>
+    pub fn report(self) -> Reported<Self>
     where
-        Self: Part<Failure = Error<E>>,
+        Self: Part,
     {
         Reported::new(self)
     }
@@ -46,17 +46,39 @@ impl<C: Part, L: Fallback<C::Value, C::Failure>> Future for Rescued<C, L> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if !*this.falling_back {
-            let failure = match ready!(this.call.as_mut().poll(cx)) {
-                Ok(value) => return Poll::Ready(Ok(value)),
-                Err(failure) => failure,
+            this.call.as_mut().base().expect_fallback();
+            let result = ready!(this.call.as_mut().poll(cx));
+            // Also if the value came from a cache, after the call itself had failed.
+            let mut over = Over { base: this.call.as_mut().base(), armed: true };
+            let Err(failure) = result else {
+                return Poll::Ready(result);
             };
             if let Err(failure) = this.fallback.as_mut().begin(failure) {
                 return Poll::Ready(Err(failure));
             }
             *this.falling_back = true;
-            this.call.base().note_fallback();
+            over.base.begin_fallback();
+            over.armed = false;
         }
-        this.fallback.poll(cx)
+        let mut over = Over { base: this.call.base(), armed: true };
+        let polled = this.fallback.poll(cx);
+        over.armed = polled.is_ready();
+        drop(over);
+        polled
+    }
+}
+
+/// Ends the call with its fallback: it will not run, it has ended, or it panicked.
+struct Over<'a, R: Runtime, B> {
+    base: Base<'a, R, B>,
+    armed: bool,
+}
+
+impl<R: Runtime, B> Drop for Over<'_, R, B> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.base.fallback_ended();
+        }
     }
 }
 

@@ -333,6 +333,7 @@ mod tests {
         }
     }
 
+    /// K8: a CGI client names no proxy; exceptions match whole labels.
     #[test]
     fn exceptions_match_whole_labels_ports_and_networks() {
         let cases = [

@@ -3,16 +3,24 @@
 //! Values are handed out and taken in as they are: `V` is a pointer, and what it points to is cloned,
 //! compared and dropped by the caller, after unlocking.
 
+use alloc::collections::VecDeque;
+
 use super::index::{Index, IndexId, Mark};
 
 /// Values of one hash that are kept. Honest keys never have so many: the hash has 64 bits, and a seed.
 /// A key type whose `Hash` is bad, or an attacker who found the seed, gets a small cache, not a slow one.
 pub const ALIKE: usize = 8;
 
+/// So many hashes of keys that were forgotten are remembered, for calls that began before.
+const FORGOTTEN: usize = 64;
+
 /// Values in order of their last use.
 #[derive(Debug)]
 pub struct Shelf<V> {
     index: Index<Kept<V>>,
+    /// The hashes that were forgotten last, and how many were before them.
+    forgotten: VecDeque<u64>,
+    passed: u64,
     capacity: usize,
     oldest: Option<IndexId>,
     newest: Option<IndexId>,
@@ -28,7 +36,14 @@ struct Kept<V> {
 impl<V: Clone> Shelf<V> {
     /// Room for `capacity` values, at least one.
     pub fn new(capacity: usize) -> Self {
-        Self { index: Index::default(), capacity: capacity.max(1), oldest: None, newest: None }
+        Self {
+            index: Index::default(),
+            forgotten: VecDeque::new(),
+            passed: 0,
+            capacity: capacity.max(1),
+            oldest: None,
+            newest: None,
+        }
     }
 
     /// How many there are.
@@ -76,6 +91,28 @@ impl<V: Clone> Shelf<V> {
         let crowd = self.index.first(hash).filter(|(_, alike)| *alike > ALIKE).map(|(id, _)| id);
         let full = self.oldest.filter(|_| self.index.len() > self.capacity);
         Ok(crowd.or(full).and_then(|id| self.remove(id)))
+    }
+
+    /// Keys of this hash are forgotten: what was asked for before is not to be put in.
+    pub fn forget(&mut self, hash: u64) {
+        if self.forgotten.len() == FORGOTTEN {
+            self.forgotten.pop_front();
+            self.passed += 1;
+        }
+        self.forgotten.push_back(hash);
+    }
+
+    /// How often something was forgotten so far.
+    pub fn forgets(&self) -> u64 {
+        self.passed + self.forgotten.len() as u64
+    }
+
+    /// Whether a key of this hash may have been forgotten since there were so many.
+    pub fn forgot_since(&self, forgets: u64, hash: u64) -> bool {
+        let Some(seen) = forgets.checked_sub(self.passed) else {
+            return true;
+        };
+        self.forgotten.iter().skip(usize::try_from(seen).unwrap_or(usize::MAX)).any(|h| *h == hash)
     }
 
     /// Takes a value out, for the caller to drop after unlocking.
@@ -183,6 +220,23 @@ mod tests {
         assert!((9_992..10_000).all(|key| has(&mut shelf, 7, key)));
         put(&mut shelf, 8, 1);
         assert_eq!(shelf.len(), ALIKE + 1, "another hash is none of them");
+    }
+
+    #[test]
+    fn what_was_forgotten_is_known_for_a_while_and_then_taken_to_be_all() {
+        let mut shelf = Shelf::<u32>::new(1);
+        let began = shelf.forgets();
+        assert!(!shelf.forgot_since(began, 7));
+        shelf.forget(7);
+        assert!(shelf.forgot_since(began, 7) && !shelf.forgot_since(began, 8));
+        assert!(!shelf.forgot_since(shelf.forgets(), 7), "it was asked for after that");
+        for _ in 1..FORGOTTEN {
+            shelf.forget(9);
+        }
+        assert!(shelf.forgot_since(began, 7) && !shelf.forgot_since(began, 8));
+        shelf.forget(9);
+        assert!(shelf.forgot_since(began, 8), "who knows");
+        assert!(!shelf.forgot_since(began + 1, 8) && shelf.forgotten.len() == FORGOTTEN);
     }
 
     #[test]

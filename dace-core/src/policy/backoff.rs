@@ -94,6 +94,7 @@ mod tests {
         assert_eq!(longest(&backoff.cap(Duration::ZERO), u32::MAX), Duration::ZERO);
     }
 
+    /// C3: no retry number makes a wait overflow, vanish or exceed its cap.
     #[test]
     fn no_retry_number_and_no_setting_overflows() {
         let nanosecond = Duration::from_nanos(1);

@@ -137,6 +137,7 @@ contracts! {
         bytes_on_an_idle_connection_are_no_answer
         a_second_answer_is_no_answer
         given_addresses_are_used
+        idle_connections_are_bounded_over_all_servers
     }
     always faults {
         refused_is_unsent
@@ -184,6 +185,7 @@ contracts! {
         a_socks_proxy_is_told_user_and_password
         a_socks_proxy_that_refuses_is_unsent
         a_socks_proxy_that_hangs_times_out_unsent
+        a_socks_reply_may_be_cut_at_any_byte
     }
     with_tls tls {
         a_trusted_server_is_spoken_to
@@ -215,6 +217,7 @@ contracts! {
         an_endless_head_of_a_proxy_ends
         a_proxy_that_hangs_times_out_unsent
         a_tunnel_to_somebody_else_is_refused
+        a_tunnels_reply_may_be_cut_at_any_byte
     }
     with_http2 http2 {
         a_get_over_http2

@@ -76,6 +76,7 @@ pub(crate) async fn contradicting_lengths_are_there_to_see<B: Connect>(_: &Expec
     assert!(head.get("transfer-encoding").is_some());
 }
 
+/// F5: informational answers are skipped, and end.
 pub(crate) async fn informational_answers_are_skipped<B: Connect>(_: &Expected) {
     let server = Server::start([vec![
         Step::ReadRequest,
@@ -90,6 +91,7 @@ pub(crate) async fn informational_answers_are_skipped<B: Connect>(_: &Expected) 
     assert_eq!(answer.text(), "final");
 }
 
+/// F5: informational answers are skipped, and end.
 pub(crate) async fn endless_informational_answers_end<B: Connect>(_: &Expected) {
     let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(40_000);
     let offer = Step::Offer(hints.into_bytes());
@@ -115,6 +117,7 @@ pub(crate) async fn a_body_may_end_with_its_connection<B: Connect>(_: &Expected)
 }
 
 /// A body where there can be none is no part of the answer, and none of the next one.
+/// G3: bytes that nobody asked for answer nobody.
 pub(crate) async fn a_body_where_there_can_be_none_is_no_answer<B: Connect>(_: &Expected) {
     let length = "content-length: 5\r\n\r\nextra";
     for (method, head) in [

@@ -8,6 +8,7 @@ use super::{NAME, assert_fault, default, failed, limits_heads};
 use crate::client::{backend, next};
 use crate::{Expected, Gate, Refusing, Server, Step, get, keep_alive, post, run, send};
 
+/// G9: connections have an end, so that changed addresses are seen.
 pub(crate) async fn an_old_connection_is_replaced<B: Connect>(_: &Expected) {
     let closed = Gate::new();
     let mut old = keep_alive(&["one"]);
@@ -51,6 +52,7 @@ pub(crate) async fn trailers_come_after_the_end<B: Connect>(_: &Expected) {
     assert_eq!(server.connections(), 1);
 }
 
+/// F6: endless heads and chunks end in an error and take no memory.
 pub(crate) async fn an_over_long_head_is_malformed<B: Connect>(expected: &Expected) {
     if !limits_heads::<B>(expected) {
         return;
@@ -81,6 +83,7 @@ pub(crate) async fn a_long_body_after_a_short_head_is_read<B: Connect>(expected:
 }
 
 /// No answer, part of a head, part of a body: never a whole answer, and never sent again.
+/// F2: a body that is cut short is never a body.
 pub(crate) async fn an_answer_cut_at_any_byte_is_an_error<B: Connect>(expected: &Expected) {
     let answer = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-one: 1\r\n\r\nhello";
     let head = answer.find("\r\n\r\n").expect("a head") + 4;

@@ -20,6 +20,7 @@ pub(crate) async fn two_requests_share_a_connection<B: Connect>(_: &Expected) {
     assert_eq!(server.connections(), 1);
 }
 
+/// G11: a status does not cost the connection.
 pub(crate) async fn a_status_does_not_cost_the_connection<B: Connect>(_: &Expected) {
     let sick = send("HTTP/1.1 503 Unavailable\r\ncontent-length: 0\r\n\r\n");
     let server = Server::start([vec![
@@ -37,6 +38,7 @@ pub(crate) async fn a_status_does_not_cost_the_connection<B: Connect>(_: &Expect
     assert_eq!(server.connections(), 1);
 }
 
+/// G4: a request that says close is the last one of its connection.
 pub(crate) async fn not_persistent_means_closed<B: Connect>(_: &Expected) {
     let closed = Gate::new();
     let mut once = keep_alive(&["one"]);
@@ -71,6 +73,7 @@ pub(crate) async fn a_server_that_says_close_is_believed<B: Connect>(_: &Expecte
     assert_eq!(answer.text(), "two");
 }
 
+/// G7: a body that nobody reads, and a chain of redirects, hold up nobody.
 pub(crate) async fn a_dropped_body_closes_its_connection<B: Connect>(_: &Expected) {
     let closed = Gate::new();
     let server = Server::start([
@@ -104,6 +107,7 @@ pub(crate) async fn a_dropped_exchange_closes_its_connection<B: Connect>(_: &Exp
     closed.wait();
 }
 
+/// G5: idle connections really close.
 pub(crate) async fn idle_connections_close<B: Connect>(expected: &Expected) {
     let closed = Gate::new();
     let mut script = keep_alive(&["one"]);
@@ -121,6 +125,7 @@ pub(crate) async fn idle_connections_close<B: Connect>(expected: &Expected) {
     drop(server);
 }
 
+/// G3: bytes that nobody asked for answer nobody.
 pub(crate) async fn bytes_on_an_idle_connection_are_no_answer<B: Connect>(expected: &Expected) {
     let (go, sent, closed) = (Gate::new(), Gate::new(), Gate::new());
     let server = Server::start([
@@ -146,6 +151,7 @@ pub(crate) async fn bytes_on_an_idle_connection_are_no_answer<B: Connect>(expect
     assert_eq!(answer.text(), "two");
 }
 
+/// G3: bytes that nobody asked for answer nobody.
 pub(crate) async fn a_second_answer_is_no_answer<B: Connect>(_: &Expected) {
     let one = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\none";
     let server = Server::start([
@@ -172,4 +178,33 @@ pub(crate) async fn given_addresses_are_used<B: Connect>(_: &Expected) {
     assert_eq!(run(&backend, get(&url)).await.unwrap().text(), "here");
     let host = format!("service.invalid:{}", address.port());
     assert_eq!(server.arrivals()[0].header("host"), [host]);
+}
+
+/// G6: connections are bounded, for each server and over all. Sixteen servers may be busy at once before
+/// idle connections to others are closed, the oldest first.
+pub(crate) async fn idle_connections_are_bounded_over_all_servers<B: Connect>(_: &Expected) {
+    const SERVERS: usize = 16;
+    let closed: Vec<_> = (0..4).map(|_| Gate::new()).collect();
+    let closing = closed.iter().map(|gate| {
+        let mut script = keep_alive(&["one"]);
+        script.push(Step::Open(gate.clone()));
+        script
+    });
+    let server = Server::start(closing.chain((0..SERVERS).map(|_| keep_alive(&["one", "two"]))));
+    let names: Vec<_> = (0..SERVERS + closed.len()).map(|n| format!("s{n}.invalid")).collect();
+    let backend: B = backend(|settings| {
+        let known = names.iter().map(|name| (name.clone(), vec![server.address()]));
+        settings.resolve.extend(known);
+        settings.pool_size = 1;
+    });
+    let url = |name: &str| format!("http://{name}:{}/", server.address().port());
+    for name in &names {
+        run(&backend, get(&url(name))).await.unwrap();
+    }
+    // However long the others may lie there.
+    closed.iter().for_each(Gate::wait);
+    for name in &names[closed.len()..] {
+        assert_eq!(run(&backend, get(&url(name))).await.unwrap().text(), "two");
+    }
+    assert_eq!(server.connections(), names.len());
 }

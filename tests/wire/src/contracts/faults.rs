@@ -28,6 +28,7 @@ pub(crate) async fn an_unknown_name_is_unsent<B: Connect>(_: &Expected) {
     assert_fault(&failure, &[FaultKind::Dns], Sent::Unsent);
 }
 
+/// F7: there is a timeout without asking for one, connecting included.
 pub(crate) async fn a_hanging_connect_times_out_unsent<B: Connect>(_: &Expected) {
     let hanging = Hanging::new();
     let backend: B = backend(default);
@@ -86,6 +87,7 @@ pub(crate) async fn a_body_shorter_than_its_length_is_an_error<B: Connect>(_: &E
     }
 }
 
+/// F2: a body that is cut short is never a body.
 pub(crate) async fn chunks_without_an_end_are_an_error<B: Connect>(_: &Expected) {
     for chunks in ["5\r\nhello\r\n", "5\r\nhe", ""] {
         let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";

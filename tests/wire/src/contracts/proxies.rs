@@ -50,6 +50,7 @@ pub(crate) async fn an_answer_of_a_forwarding_proxy_is_an_answer<B: Connect>(_: 
 }
 
 /// A connection belongs to the proxy, the credentials there, and the origin that it was made for.
+/// G12: a connection is not used with other credentials or another way.
 pub(crate) async fn ways_are_not_mixed<B: Connect>(_: &Expected) {
     let server = Server::start(["one", "two", "direct"].map(|text| keep_alive(&[text])));
     let backend: B = backend(default);

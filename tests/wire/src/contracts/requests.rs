@@ -29,6 +29,7 @@ pub(crate) async fn a_request_is_origin_form_with_one_host<B: Connect>(_: &Expec
     assert_eq!(arrivals[1].header("host"), ["elsewhere.test"]);
 }
 
+/// K2: one framing, and it is dace's.
 pub(crate) async fn a_post_of_bytes_has_one_length<B: Connect>(_: &Expected) {
     for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
         let arrival = arrival::<B>(method, Body::from("hello")).await;
@@ -37,6 +38,7 @@ pub(crate) async fn a_post_of_bytes_has_one_length<B: Connect>(_: &Expected) {
     }
 }
 
+/// F8: no `Expect`, and an empty POST has length zero.
 pub(crate) async fn a_post_without_a_body_has_length_zero<B: Connect>(_: &Expected) {
     for method in [Method::POST, Method::PUT, Method::PATCH] {
         for body in [Body::empty(), Body::from(""), upload(vec![], Some(0))] {
@@ -64,6 +66,7 @@ pub(crate) async fn a_stream_of_unknown_length_is_chunked<B: Connect>(_: &Expect
     }
 }
 
+/// F8: no `Expect`, and an empty POST has length zero.
 pub(crate) async fn a_large_post_expects_nothing<B: Connect>(_: &Expected) {
     let body = Bytes::from(vec![b'x'; 3 << 20]);
     let arrival = arrival::<B>(Method::POST, Body::from(body.clone())).await;
@@ -111,7 +114,7 @@ pub(crate) async fn a_stream_of_the_wrong_length_is_the_users_fault<B: Connect>(
     }
 }
 
-/// D4: an answer that comes before the request has ended is the answer.
+/// D4, G2.
 pub(crate) async fn an_early_answer_is_an_answer<B: Connect>(_: &Expected) {
     let held = Gate::new();
     let answer = send("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno");

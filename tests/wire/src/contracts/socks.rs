@@ -71,6 +71,7 @@ pub(crate) async fn a_socks_proxy_may_be_given_addresses<B: Connect>(_: &Expecte
 }
 
 /// Every piece of an answer may come alone.
+/// G14: a proxy's reply may be cut at any byte.
 pub(crate) async fn a_socks_proxy_is_told_user_and_password<B: Connect>(expected: &Expected) {
     let ask = by_name();
     let greeting = expected.socks_greeting_with_credentials;
@@ -148,5 +149,26 @@ pub(crate) async fn a_socks_proxy_that_hangs_times_out_unsent<B: Connect>(_: &Ex
         let failure = failed(&backend, request).await;
         assert_fault(&failure, &[FaultKind::ConnectTimeout], Sent::Unsent);
         drop(server);
+    }
+}
+
+/// G14: a proxy's reply may be cut at any byte.
+pub(crate) async fn a_socks_reply_may_be_cut_at_any_byte<B: Connect>(_: &Expected) {
+    let ask = by_name().len();
+    let v6 = [&[5, 0, 0, 4][..], &[0; 18]].concat();
+    let name = [&[5, 0, 0, 3, 4][..], b"exit", &[0, 80]].concat();
+    for granted in [GRANTED, &v6, &name] {
+        for cut in 1..granted.len() {
+            let (first, rest) = granted.split_at(cut);
+            let mut script = vec![Step::ReadBytes(GREETING.len()), send([5]), send([0])];
+            script.extend([Step::ReadBytes(ask), send(first), send(rest)]);
+            script.extend([Step::ReadRequest, ok("there"), Step::AwaitClose]);
+            let server = Server::start([script]);
+            let backend: B = backend(default);
+            let mut request = post(&format!("http://{NAME}/"), "x");
+            request.proxy = Some(proxy("socks5h://", &server));
+            assert_eq!(run(&backend, request).await.unwrap().text(), "there", "cut at {cut}");
+            assert_eq!((server.connections(), server.arrivals().len()), (1, 3));
+        }
     }
 }

@@ -138,6 +138,7 @@ pub(crate) async fn a_dropped_http2_body_resets_its_stream<B: Connect>(expected:
 
 /// A black hole: the connection is open, and nothing ever comes back. Three exchanges in a row that
 /// are given up without a byte from the server are enough.
+/// G8: an HTTP/2 connection that went silent is replaced.
 pub(crate) async fn a_silent_http2_connection_is_replaced<B: Connect>(_: &Expected) {
     let asked: Vec<Gate> = (0..3).map(|_| Gate::new()).collect();
     let done = Gate::new();
@@ -198,6 +199,7 @@ pub(crate) async fn idle_http2_connections_close<B: Connect>(expected: &Expected
     drop(server);
 }
 
+/// G9: connections have an end, so that changed addresses are seen.
 pub(crate) async fn an_old_http2_connection_is_replaced<B: Connect>(_: &Expected) {
     let server = Server::start([streams(&["one"]), streams(&["two"])]);
     let backend: B = backend(|settings| {
@@ -249,6 +251,7 @@ pub(crate) async fn endless_informational_http2_answers_end<B: Connect>(expected
 }
 
 /// A few are skipped, and what one exchange was told does not count for the next.
+/// F5: informational answers are skipped, and end.
 pub(crate) async fn informational_http2_answers_are_skipped<B: Connect>(expected: &Expected) {
     let mut script = vec![Step::Http2(Vec::new())];
     for stream in [1, 3, 5] {

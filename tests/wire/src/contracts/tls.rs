@@ -41,6 +41,7 @@ pub(crate) async fn names_are_indicated_and_addresses_are_not<B: Connect>(_: &Ex
     }
 }
 
+/// K12: bad certificates are refused on both adapters.
 pub(crate) async fn a_certificate_of_nobody_known_is_refused<B: Connect>(_: &Expected) {
     refused::<B>(|authority| authority.server(NAME), false).await;
 }
@@ -51,10 +52,12 @@ pub(crate) async fn a_certificate_of_another_authority_is_refused<B: Connect>(_:
     refused::<B>(|_| other.server(NAME), true).await;
 }
 
+/// K12: bad certificates are refused on both adapters.
 pub(crate) async fn a_certificate_of_another_host_is_refused<B: Connect>(_: &Expected) {
     refused::<B>(|authority| authority.server("other.invalid"), true).await;
 }
 
+/// K12: bad certificates are refused on both adapters.
 pub(crate) async fn an_expired_certificate_is_refused<B: Connect>(_: &Expected) {
     refused::<B>(|authority| authority.expired_server(NAME), true).await;
 }
@@ -106,6 +109,7 @@ pub(crate) async fn a_server_without_tls_is_found_out<B: Connect>(_: &Expected) 
     drop(server);
 }
 
+/// K13: a handshake that stalls ends with the connect timeout.
 pub(crate) async fn a_handshake_that_stalls_times_out_unsent<B: Connect>(_: &Expected) {
     let server = Server::start([vec![Step::Drain]]);
     let backend: B = backend(default);

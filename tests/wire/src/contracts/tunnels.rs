@@ -114,6 +114,22 @@ pub(crate) async fn a_tunnel_to_somebody_else_is_refused<B: Connect>(_: &Expecte
     assert_eq!(server.arrivals().len(), 1);
 }
 
+/// G14: a proxy's reply may be cut at any byte.
+pub(crate) async fn a_tunnels_reply_may_be_cut_at_any_byte<B: Connect>(_: &Expected) {
+    let authority = Authority::new();
+    for cut in 1..CONNECTED.len() {
+        let (first, rest) = CONNECTED.split_at(cut);
+        let mut script = vec![Step::ReadHead, send(first), send(rest)];
+        script.extend(secure(&authority.server(NAME), keep_alive(&["there"])));
+        let server = Server::start([script]);
+        let backend: B = backend(trusting(&server, &authority));
+        let mut request = post(&server.secure_url("/"), "x");
+        request.proxy = Some(proxy("http://", &server));
+        assert_eq!(run(&backend, request).await.unwrap().text(), "there", "cut at {cut}");
+        assert_eq!((server.connections(), server.arrivals().len()), (1, 2));
+    }
+}
+
 /// How a POST fails whose proxy does this when it is asked for a tunnel.
 async fn tunnel_failure<B: Connect>(connect_timeout: Duration, script: Vec<Step>) -> Failure {
     let begin = std::iter::once(Step::ReadHead);
