@@ -1,7 +1,8 @@
 //! URLs, parsed once and sent as they were parsed.
 //!
 //! The `url` crate (WHATWG) does the parsing; what is refused here is what two parsers may read
-//! differently: backslashes, tabs and line breaks, which WHATWG repairs in silence.
+//! differently: backslashes, tabs and line breaks, which WHATWG repairs in silence, and a host that is
+//! not right behind two slashes.
 
 use core::fmt;
 
@@ -47,6 +48,9 @@ impl Url {
     /// Every [`UrlError`].
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         check(text)?;
+        if !names_host(text) {
+            return Err(UrlError::Host);
+        }
         match url::Url::parse(text) {
             Ok(url) => Self::admit(url),
             Err(url::ParseError::RelativeUrlWithoutBase) => Err(UrlError::Relative),
@@ -98,8 +102,11 @@ impl Url {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(UrlError::Scheme);
         }
-        if url.host().is_none() {
-            return Err(UrlError::Host);
+        let host = url.host_str().ok_or(UrlError::Host)?;
+        // One dot at the end is dropped from the netloc. What is left must be the same host, spelt once.
+        let host = host.strip_suffix('.').unwrap_or(host);
+        if host.split('.').any(str::is_empty) {
+            return Err(UrlError::Syntax);
         }
         Ok(Self(Arc::new(url)))
     }
@@ -177,6 +184,16 @@ impl Url {
     }
 }
 
+/// Whether the host, if there is to be one, is where RFC 3986 has it. WHATWG finds one in `http:a` and
+/// `http:///a` too.
+fn names_host(text: &str) -> bool {
+    let Some((scheme, rest)) = text.trim_start_matches(' ').split_once(':') else {
+        return true;
+    };
+    let is_http = ["http", "https"].iter().any(|name| scheme.eq_ignore_ascii_case(name));
+    !is_http || rest.starts_with("//") && !rest.starts_with("///")
+}
+
 fn check(text: &str) -> Result<(), UrlError> {
     if text.bytes().any(|byte| byte == b'\\' || byte < b' ' || byte == 0x7f) {
         return Err(UrlError::Character);
@@ -238,8 +255,21 @@ mod tests {
             ("/relative", UrlError::Relative),
             ("http://", UrlError::Host),
             ("http://[::1/", UrlError::Syntax),
+            ("http:a/", UrlError::Host),
+            ("http:/a/", UrlError::Host),
+            ("HTTPS:///a/", UrlError::Host),
         ] {
             assert_eq!(Url::parse(text).unwrap_err(), error, "{text:?}");
         }
+    }
+
+    /// Found by fuzzing: without its last dot, `0x7f..` is an address, and `.` is nothing.
+    #[test]
+    fn a_host_has_no_empty_label() {
+        for text in ["http://0x7f../", "http://a../", "http://./", "http://../", "http://a..b/"] {
+            assert_eq!(Url::parse(text).unwrap_err(), UrlError::Syntax, "{text:?}");
+            assert!(Url::parse("http://a/").unwrap().join(text).is_err(), "{text:?}");
+        }
+        assert_eq!(Url::parse("http://a./").unwrap().netloc().as_str(), "a:80");
     }
 }

@@ -327,7 +327,14 @@ impl Circuit {
         pass: Pass,
         verdict: Verdict,
     ) -> Option<Transition> {
-        if pass.generation != self.generation || rules.is_off() {
+        if pass.generation != self.generation {
+            return None;
+        }
+        if rules.is_off() {
+            // Switched off while a probe was under way: its place is free, and its result says nothing.
+            if let State::HalfOpen { leases, .. } = &mut self.state {
+                leases.retain(|lease| lease.probe != pass.probe);
+            }
             return None;
         }
         match &mut self.state {

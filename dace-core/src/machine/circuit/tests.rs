@@ -498,6 +498,18 @@ fn an_open_time_of_zero_switches_the_breaker_off() {
     assert!(bench.admit(at(0)).is_err(), "by hand it can still be opened");
 }
 
+/// Found by fuzzing: the probe's place stayed taken until its lease ran out, and then counted as a failure.
+#[test]
+fn a_probe_that_is_under_way_when_the_breaker_is_switched_off_gives_its_place_back() {
+    let mut bench = Bench::small();
+    let (pass, began) = bench.probe(at(0));
+    let on = std::mem::replace(&mut bench.rules, CircuitRules::new(&Breaker::new(), ms(0)));
+    assert_eq!(bench.result(began, pass, Verdict::Success), None);
+    assert_eq!(bench.circuit.probes(), 0);
+    bench.rules = on;
+    assert!(bench.admit(began.after(secs(3600))).is_ok(), "no lease has run out");
+}
+
 #[test]
 fn sixty_idle_years_later_it_lets_a_probe_in() {
     let now = at(60 * 365 * 24 * HOUR);
