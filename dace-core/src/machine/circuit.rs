@@ -53,7 +53,8 @@ impl CircuitRules {
         }
     }
 
-    const fn is_off(&self) -> bool {
+    /// Whether there is no breaker.
+    pub(crate) const fn is_off(&self) -> bool {
         self.open.is_zero()
     }
 
@@ -311,7 +312,14 @@ impl Circuit {
         pass: Pass,
         verdict: Verdict,
     ) -> Option<Transition> {
-        if pass.generation != self.generation || rules.is_off() {
+        if pass.generation != self.generation {
+            return None;
+        }
+        if rules.is_off() {
+            // It was switched off meanwhile: a probe gives its place back, and decides nothing.
+            if let State::HalfOpen { leases, .. } = &mut self.state {
+                leases.retain(|lease| lease.probe != pass.probe);
+            }
             return None;
         }
         match &mut self.state {
@@ -480,5 +488,7 @@ fn is_too_much(counts: Counts, rules: &CircuitRules) -> bool {
     all >= u64::from(rules.min_calls) && bad * 1000 >= u64::from(rules.failure_thousandths) * all
 }
 
+#[cfg(test)]
+mod exhaustive;
 #[cfg(test)]
 mod tests;
