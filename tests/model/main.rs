@@ -5,6 +5,10 @@
 
 mod circuit;
 mod cluster;
+mod interaction;
+mod opening;
+mod panics;
+mod places;
 mod queue;
 mod tokens;
 

@@ -14,8 +14,11 @@ const fn ms(millis: u64) -> Duration {
 }
 
 fn dependency(sim: &Sim, policy: Policy) -> Dependency {
-    let builder = Dependency::builder("a").targets(["http://a:80"]).policy(policy);
-    builder.build_with(sim.runtime(), sim.backend()).unwrap()
+    dependency_of(sim, policy.targets(["http://a:80"]))
+}
+
+fn dependency_of(sim: &Sim, policy: Policy) -> Dependency {
+    Dependency::builder("a").policy(policy).build_with(sim.runtime(), sim.backend()).unwrap()
 }
 
 async fn get(dependency: &Dependency) -> Result<(), dace::Error<HttpError>> {
@@ -262,4 +265,27 @@ fn threads_that_call_while_another_reloads_lose_no_call() {
     }
     let snapshot = dependency.snapshot();
     assert_eq!((snapshot.totals.succeeded, snapshot.calls), (100_000, 0));
+}
+
+/// Else a balancer would take an open circuit for one that waits for a probe, and send everything there.
+#[test]
+fn a_breaker_that_is_switched_off_closes_its_circuits() {
+    let sim = Sim::new(1);
+    let servers = ["http://a:80", "http://b:80"].map(|target| sim.server(target));
+    let touchy = Breaker::new().consecutive_failures(1);
+    let policy = quick().retry_attempts(0).breaker(touchy).targets(["http://a:80", "http://b:80"]);
+    let policy = policy.balancer(dace::Balancing::RoundRobin);
+    let a = dependency_of(&sim, policy);
+    servers[0].answers(..ms(1), 503);
+    assert!(sim.run(get(&a)).is_err());
+    sim.advance(ms(1));
+    assert_eq!(a.circuit("a:80").unwrap().state(), Some(CircuitState::Open));
+    a.reload(quick().circuit_reset_timeout(Duration::ZERO)).unwrap();
+    assert_eq!(a.circuit("a:80").unwrap().state(), Some(CircuitState::Closed));
+    let before = servers.each_ref().map(|server| server.requests());
+    for _ in 0..20 {
+        sim.run(get(&a)).unwrap();
+    }
+    let share = |index: usize| servers[index].requests() - before[index];
+    assert_eq!((share(0), share(1)), (10, 10));
 }

@@ -158,7 +158,22 @@ impl Cluster {
         self.hedging = hedging(now, self.hedging.take(), policy);
         self.table.set_cap(policy.max_netlocs);
         self.events.push(now, 0, || What::Reloaded);
+        if policy.circuit.is_off() {
+            self.close_circuits(now, wakes);
+        }
         self.queue.wake_all(wakes);
+    }
+
+    /// Without a breaker no result closes them, and a balancer would take them for circuits that wait for
+    /// a probe.
+    fn close_circuits(&mut self, now: Instant, wakes: &mut Wakes) {
+        let left_alone = |state: CircuitState| state.lets_all() || state.is_manual();
+        let shut = self.table.iter().filter(|(_, one)| !left_alone(one.circuit.state()));
+        let shut: Vec<_> = shut.map(|(id, _)| id).collect();
+        for id in shut {
+            let transition = self.table[id].circuit.reset();
+            self.note_transition(now, 0, id, transition, wakes);
+        }
     }
 
     /// The listed endpoints that a balancer passes over.

@@ -67,8 +67,8 @@ impl<R: Runtime, B> Dependency<R, B> {
 
     /// Another policy from now on, for calls under way as well: their deadlines stay, later decisions
     /// follow the new one. All of it holds or nothing does. What is known stays: windows, latencies,
-    /// circuits, pauses, the tokens that the new bank holds, and all counts. If it has targets, they
-    /// replace the list as [`set_targets`](Self::set_targets) does, in the same step.
+    /// circuits, pauses, the tokens that the new bank holds, and all counts; a policy without a breaker
+    /// closes the circuits that are open. If it has targets, they replace the list as [`set_targets`](Self::set_targets) does, in the same step.
     ///
     /// # Errors
     /// The first setting that cannot be used, and what would be right. The old policy then stays.

@@ -53,7 +53,8 @@ impl CircuitRules {
         }
     }
 
-    const fn is_off(&self) -> bool {
+    /// Whether there is no breaker.
+    pub(crate) const fn is_off(&self) -> bool {
         self.open.is_zero()
     }
 
@@ -331,7 +332,11 @@ impl Circuit {
             return None;
         }
         if rules.is_off() {
+<<<<<<< HEAD
             // Switched off while a probe was under way: its place is free, and its result says nothing.
+=======
+            // It was switched off meanwhile: a probe gives its place back, and decides nothing.
+>>>>>>> interact
             if let State::HalfOpen { leases, .. } = &mut self.state {
                 leases.retain(|lease| lease.probe != pass.probe);
             }
@@ -503,5 +508,7 @@ fn is_too_much(counts: Counts, rules: &CircuitRules) -> bool {
     all >= u64::from(rules.min_calls) && bad * 1000 >= u64::from(rules.failure_thousandths) * all
 }
 
+#[cfg(test)]
+mod exhaustive;
 #[cfg(test)]
 mod tests;

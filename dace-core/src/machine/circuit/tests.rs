@@ -579,3 +579,18 @@ fn it_is_unsuspected_only_when_closed_and_without_a_failure_in_the_window() {
     let _ = bench.circuit.set_mode(Mode::MetricsOnly);
     assert!(!bench.circuit.is_unsuspected(at(10_000)));
 }
+
+#[test]
+fn a_probe_that_ends_while_the_breaker_is_off_gives_its_place_back() {
+    let mut bench = Bench::new(Breaker::new().consecutive_failures(1), secs(10));
+    let (on, off) = (bench.rules, CircuitRules::new(&Breaker::new(), Duration::ZERO));
+    let pass = bench.admit(at(0)).unwrap().pass;
+    let _opened =
+        bench.circuit.on_result(at(0), &on, &mut bench.rng, pass, Verdict::Failure).unwrap();
+    let probe = bench.admit(at(HOUR)).unwrap().pass;
+    assert_eq!(bench.circuit.probes(), 1);
+    let told = bench.circuit.on_result(at(HOUR), &off, &mut bench.rng, probe, Verdict::Failure);
+    assert_eq!((told, bench.circuit.probes()), (None, 0));
+    // It is on again: the place is free, and nobody's lease runs out.
+    assert!(bench.admit(at(2 * HOUR)).unwrap().pass.is_probe());
+}

@@ -1,0 +1,63 @@
+//! Whole dependencies under everything at once, through what users have: every policy, every part around a
+//! call, every hook.
+//!
+//! What is random: the policy, and others that are loaded later ([`policy`]); what happens ([`operations`]);
+//! what the wrapped functions do, and what is around their calls ([`calls`]); which piece of user code
+//! panics ([`hooks`]). What must hold is in [`invariants`], and in [`chain`], which reads the events and knows
+//! nothing else.
+
+mod bench;
+pub(crate) mod calls;
+pub(crate) mod chain;
+pub(crate) mod hooks;
+mod invariants;
+mod operations;
+mod policy;
+
+use std::time::Duration;
+
+use dace_sim::{SimBackend, SimRuntime};
+use proptest::prelude::*;
+
+use crate::config;
+use bench::Bench;
+use operations::{Op, op};
+use policy::{Setup, setup};
+
+pub(crate) type Dependency = dace::Dependency<SimRuntime, SimBackend>;
+pub(crate) type Call = dace::Call<SimRuntime, SimBackend>;
+pub(crate) type Response = dace::Response<SimRuntime, SimBackend>;
+
+pub(crate) const HOSTS: [&str; 3] = ["a:80", "b:80", "c:80"];
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// One case from its start to its end.
+fn play(setup: &Setup, ops: &[Op]) {
+    let mut bench = Bench::new(setup);
+    for op in ops {
+        bench.step(op);
+    }
+    bench.drain();
+    bench.check_idle();
+    bench.recover();
+    bench.fill();
+    bench.check_idle();
+    bench.check_arrivals();
+    bench.check_events();
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// B1, D1.
+    #[test]
+    fn whatever_happens_to_whatever_policy_everything_comes_back(
+        setup in setup(),
+        ops in prop::collection::vec(op(), 1..=150),
+    ) {
+        play(&setup, &ops);
+    }
+}
