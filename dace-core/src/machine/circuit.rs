@@ -332,11 +332,7 @@ impl Circuit {
             return None;
         }
         if rules.is_off() {
-<<<<<<< HEAD
             // Switched off while a probe was under way: its place is free, and its result says nothing.
-=======
-            // It was switched off meanwhile: a probe gives its place back, and decides nothing.
->>>>>>> interact
             if let State::HalfOpen { leases, .. } = &mut self.state {
                 leases.retain(|lease| lease.probe != pass.probe);
             }
