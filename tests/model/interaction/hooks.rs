@@ -55,6 +55,25 @@ impl Hook {
         Self::Equal,
         Self::Clone,
     ];
+
+    /// What a panic of it is called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Function => "panic: function",
+            Self::Poll => "panic: poll",
+            Self::Drop => "panic: drop",
+            Self::Classify => "panic: classify",
+            Self::Balance => "panic: balance",
+            Self::Fallback => "panic: fallback",
+            Self::FallbackPoll => "panic: fallback's future",
+            Self::Observe => "panic: observe",
+            Self::Span => "panic: span",
+            Self::Within => "panic: within",
+            Self::Hash => "panic: hash",
+            Self::Equal => "panic: equal",
+            Self::Clone => "panic: clone",
+        }
+    }
 }
 
 /// What a panic on purpose carries, so that no other passes for it.

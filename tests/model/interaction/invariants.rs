@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dace::http::Method;
-use dace::{CircuitState, Class, EndpointSnapshot, Snapshot};
+use dace::{CircuitState, Class, EndpointSnapshot, Reason, Snapshot, What};
 
 use super::bench::{Bench, Live, Record, Side};
 use super::calls::{Ended, Failed, Kind};
 use super::chain::Known;
+use super::hooks::Hook;
 use super::policy::{LONGEST, Picker};
-use super::{Dependency, HOSTS, chain, ms};
+use super::{Dependency, HOSTS, Reached, chain, ms};
 
 impl Bench {
     /// After every step: no server has more open than permits are held for, no count is above its bound,
@@ -147,7 +148,9 @@ impl Bench {
                 }
             };
             let count = count + plan.queue;
-            dependency.reload(plan.without_limits().policy()).unwrap();
+            let plan = plan.without_limits();
+            dependency.reload(plan.policy()).unwrap();
+            self.sides[index].netlocs = plan.netlocs;
             for _ in 0..count {
                 let start = self.sides[index].plain(index, 0);
                 self.start(&start);
@@ -192,6 +195,39 @@ impl Bench {
             let known = Known { straight: self.back.is_zero(), listed, banked: side.banked };
             let checked = chain::check(&events, &snapshot, &known);
             checked.unwrap_or_else(|wrong| panic!("{}: {wrong}", side.dependency.id()));
+        }
+    }
+
+    /// Adds what this case came to.
+    pub(super) fn tell(&self, reached: &mut Reached) {
+        let mut add = |what, count: u64| *reached.entry(what).or_default() += count;
+        for hook in Hook::ALL {
+            add(hook.name(), self.hooks.fired(hook).into());
+        }
+        for side in &self.sides {
+            let totals = side.snapshot().totals;
+            add("retries", totals.retries);
+            add("hedges", totals.hedges);
+            add("fallbacks", totals.fallbacks);
+            add("cached", totals.cached);
+            add("stale", totals.stale);
+            add("shared", totals.shared);
+            add("dropped", totals.dropped);
+            add("timed out", totals.timed_out);
+            add("rate limited", totals.rate_limited);
+            add("throttled", totals.throttled);
+            add("shared limited", totals.shared_limited);
+            add("circuit open", totals.circuit_open);
+            add("half-opened", totals.half_opened);
+            add("after close", totals.after_close);
+            let events = side.log.events.lock().unwrap();
+            let count = |is: fn(&What) -> bool| {
+                events.iter().filter(|event| is(&event.what)).count() as u64
+            };
+            add("panic mode", count(|what| matches!(what, What::PanicMode { on: true })));
+            add("queued", count(|what| matches!(what, What::Queued { .. })));
+            let shed = |what: &What| matches!(what, What::Refused { refusal } if refusal.reason() == Reason::Shed);
+            add("shed", count(shed));
         }
     }
 }

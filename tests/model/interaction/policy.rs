@@ -134,9 +134,11 @@ impl Plan {
         policy
     }
 
-    /// The same without what may keep somebody out although all is well.
+    /// The same without what may keep somebody out although all is well, such as the circuit that netlocs
+    /// without room share.
     pub(super) fn without_limits(&self) -> Self {
-        Self { rate: None, adaptive: None, throttle: None, hedge: None, ..self.clone() }
+        let netlocs = 10_000;
+        Self { rate: None, adaptive: None, throttle: None, hedge: None, netlocs, ..self.clone() }
     }
 }
 
