@@ -21,7 +21,7 @@ mod step;
 mod table;
 
 pub use address::{Hanging, Refusing};
-pub use arrival::Arrival;
+pub use arrival::{Arrival, request_length};
 pub use certificates::{Authority, Handshake, ServerTls, trusting_nobody};
 pub use client::{Answer, Failure, get, post, race, read, run, upload};
 pub use expected::Expected;

@@ -117,6 +117,10 @@ impl Player<'_> {
                     return Ok(false);
                 }
             }
+            Step::Drip(bytes, pause) => {
+                self.drip(&bytes, pause)?;
+                return Ok(false);
+            }
             Step::Wait(gate) => {
                 if !gate.wait_unless(&self.state.over) {
                     return Err(io::Error::other("the gate stayed closed"));
@@ -164,6 +168,24 @@ impl Player<'_> {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.socket.write_all(bytes)?;
         self.socket.flush()
+    }
+
+    /// The pause between two bytes is spent on waiting for the client to close.
+    fn drip(&mut self, bytes: &[u8], pause: Duration) -> io::Result<()> {
+        self.socket.tcp().set_read_timeout(Some(pause))?;
+        for byte in bytes.iter().cycle() {
+            if self.send(&[*byte]).is_err() {
+                break;
+            }
+            match self.socket.read(&mut [0; 256]) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
+                Err(_) => break,
+            }
+        }
+        Ok(())
     }
 
     /// The next thing that a client of HTTP/2 says. What it asks for by it is sent; requests and resets

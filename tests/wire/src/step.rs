@@ -1,5 +1,7 @@
 //! What a script is made of.
 
+use std::time::Duration;
+
 use crate::{Gate, ServerTls, frames};
 
 /// One step of a connection's script.
@@ -21,6 +23,8 @@ pub enum Step {
     Send(Vec<u8>),
     /// Send these bytes for as long as the client takes them.
     Offer(Vec<u8>),
+    /// Send these bytes one by one and over again, with this long between two, until the client closes.
+    Drip(Vec<u8>, Duration),
     /// Wait until the gate is open.
     Wait(Gate),
     /// Open a gate.
