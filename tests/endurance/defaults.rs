@@ -38,7 +38,8 @@ async fn stall<A: Adapter>(name: &str) -> Verdict {
     println!("{name}: a stalled body ends after {took:.2?}");
     let error = result.err().and_then(dace::Error::into_source).ok_or("no error")?;
     ensure(matches!(error.kind(), HttpErrorKind::Stalled(_)), || format!("{name}: {error:?}"))?;
-    ensure(took < Duration::from_secs(21), || format!("{name}: too late"))
+    // 20 s, and some for a machine that does other things as well.
+    ensure(took < Duration::from_secs(23), || format!("{name}: too late"))
 }
 
 /// Calls with the default `timeout`, one after the other, until one is answered on another connection.

@@ -35,9 +35,8 @@ async fn drops<A: Adapter>(name: &str, wanted: u64) -> Verdict {
         both.set_targets(servers.each_ref().map(crowd::Crowd::url)).expect("good targets");
         for _ in 0..ROUND / AT_ONCE {
             let batch = (0..AT_ONCE).map(|_| {
-                // Many at their first steps, some far on, some to their end.
-                let most = 1 << rng.u32(0..11);
-                poll_times(both.call(|call| get(call, "/")), rng.u32(0..=most))
+                // As often as a call waits at all, and a little more.
+                wait_times(both.call(|call| get(call, "/")), rng.u32(1..=12))
             });
             join_all(batch.collect::<Vec<_>>()).await;
         }
@@ -54,21 +53,16 @@ async fn drops<A: Adapter>(name: &str, wanted: u64) -> Verdict {
     ensure(totals.succeeded > wanted / 20, || format!("{name}: too few came far: {totals:?}"))
 }
 
-/// Polls a future so many times at most, with a turn of everybody else between, and drops it.
-async fn poll_times<F: Future>(future: F, times: u32) {
+/// Polls a future until it has waited so many times, and drops it there.
+async fn wait_times<F: Future>(future: F, times: u32) {
     let mut future = pin!(future);
-    for _ in 0..times {
-        if poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await {
-            return;
+    let mut waited = 0;
+    poll_fn(|cx| {
+        if future.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
         }
-        let mut turned = false;
-        poll_fn(|cx| {
-            if std::mem::replace(&mut turned, true) {
-                return Poll::Ready(());
-            }
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
-    }
+        waited += 1;
+        if waited == times { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }

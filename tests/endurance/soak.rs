@@ -28,6 +28,9 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// Who calls at once, on each adapter.
 const WORKERS: u64 = 16;
 
+/// Servers that are called. Under libcurl some connections to each lie idle when a sample is taken.
+const SERVERS: u64 = 12;
+
 /// How long a worker takes for a call, if the machine is fast enough: 1,000 calls a second on each adapter.
 const PACE: Duration = ms(16);
 
@@ -41,10 +44,10 @@ const IDLE: Duration = ms(300);
 const QUIET: Duration = ms(1000);
 
 const MEASURES: [Measure; 6] = [
-    Measure { name: "live objects", per_thousand: 0.5, at_least: 60.0 },
+    Measure { name: "live objects", per_thousand: 0.5, at_least: 24.0 },
     Measure { name: "live bytes", per_thousand: 256.0, at_least: 64.0 * 1024.0 },
     Measure { name: "resident KiB", per_thousand: 4.0, at_least: 2048.0 },
-    Measure { name: "descriptors", per_thousand: 0.2, at_least: 8.0 },
+    Measure { name: "descriptors", per_thousand: 0.2, at_least: 24.0 },
     Measure { name: "threads", per_thousand: 0.2, at_least: 4.0 },
     Measure { name: "tokio tasks", per_thousand: 0.2, at_least: 4.0 },
 ];
@@ -161,7 +164,7 @@ fn soaked<A: Adapter>() -> Dependency<A> {
         builder
             .http_idle_timeout(IDLE)
             .circuit_reset_timeout(ms(100))
-            .max_netlocs(20)
+            .max_netlocs(5)
             .queue(8)
             .statsd(Statsd::sink(cadence::NopMetricSink))
     })
@@ -237,7 +240,7 @@ async fn one_call<A: Adapter>(load: &Load, dependency: &Dependency<A>, rng: &mut
         _ => ("fine", Duration::from_secs(10)),
     };
     // Most to one server, the rest to all, more than are accounted one by one.
-    let others = load.servers.addresses.len() as u64;
+    let others = SERVERS.min(load.servers.addresses.len() as u64);
     let to = if rng.u8(0..10) == 0 { rng.u64(0..others) } else { rng.u64(0..4) };
     let url = format!("http://{}/{path}", load.servers.addresses[to as usize]);
     let kind = rng.u8(0..10);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dace_wire::{Step, send};
 
-use crate::fault::{Fault, Place, Wait, answers, fault, head, status, then};
+use crate::fault::{Fault, Wait, answers, head, status, then};
 
 /// What a body may have at most in all cells.
 pub(crate) const BODY_LIMIT: usize = 100_000;
@@ -41,9 +41,13 @@ pub(crate) fn heads() -> Vec<Fault> {
             "1xx answers, 20 of them, and a 200",
             format!("{}{}", "HTTP/1.1 103 s3cret\r\n\r\n".repeat(20), status("200", "")),
         ),
-        answers(
-            "101 that nobody asked for",
-            "HTTP/1.1 101 s3cret\r\nupgrade: s3cret\r\nconnection: upgrade\r\n\r\n",
+        then(
+            "101 that nobody asked for, and closed",
+            [
+                send("HTTP/1.1 101 s3cret\r\nupgrade: s3cret\r\nconnection: upgrade\r\n\r\n"),
+                Step::Finish,
+                Step::Drain,
+            ],
         ),
         answers(
             "length and chunks at once",
@@ -189,11 +193,7 @@ pub(crate) fn statuses() -> Vec<Fault> {
 /// Where a server sends its client.
 pub(crate) fn redirects() -> Vec<Fault> {
     let to = |name, code, location: &str| answers(name, status(code, location));
-    // As many answers on each connection as a client may ask for.
-    let round = |name, code| {
-        let turn = [Step::ReadRequestIfAny, send(status(code, "location: /s3cret?s3cret\r\n"))];
-        fault(name, Place::Server(vec![turn; 8].concat())).invites()
-    };
+    let round = |name, code| to(name, code, "location: /s3cret?s3cret\r\n").invites();
     vec![
         round("302 in a circle", "302"),
         round("303 in a circle", "303"),
@@ -201,6 +201,7 @@ pub(crate) fn redirects() -> Vec<Fault> {
         to("302 to nowhere", "302", ""),
         to("302 to another scheme", "302", "location: ftp://s3cret@x/s3cret\r\n"),
         to("302 to what is no URL", "302", "location: http://s3cret:s3cret@[s3cret/\r\n"),
-        to("307 to a port where nobody listens", "307", "location: http://127.0.0.1:1/s3cret\r\n"),
+        to("307 to a port where nobody listens", "307", "location: http://127.0.0.1:1/s3cret\r\n")
+            .invites(),
     ]
 }

@@ -9,7 +9,7 @@ use dace::{
     Adapter, Backoff, Dependency, Error, Event, HttpError, Logs, Metrics, Observer, Report,
     Runtime, Statsd, StatsdExt as _,
 };
-use dace_wire::{Hanging, Refusing, Server, Step, ok, upload};
+use dace_wire::{Arrival, Hanging, Refusing, Server, Step, ok, upload};
 
 use crate::answers::BODY_LIMIT;
 use crate::fault::{Fault, NAME, Place, Wait, authority};
@@ -137,6 +137,15 @@ impl Observer for Seen {
     }
 }
 
+/// The begin of a request that counts, or as much of it as was read: no handshake of TLS, HTTP/2 or a
+/// proxy, and not the request that warmed the connection.
+fn is_request(bytes: &[u8]) -> bool {
+    [&b"GET /?"[..], b"POST /?", b"GET /s3cret", b"POST /s3cret"].iter().any(|begin| {
+        let length = begin.len().min(bytes.len());
+        bytes[..length] == begin[..length]
+    })
+}
+
 /// One call, which meets the fault.
 pub(crate) async fn run<A: Adapter>(fault: &Fault, kind: Kind, lines: &Lines) -> Cell {
     let site = Site::of(fault);
@@ -167,9 +176,9 @@ pub(crate) async fn run<A: Adapter>(fault: &Fault, kind: Kind, lines: &Lines) ->
     drop(dependency);
     if let Site::Server(server) = site {
         let arrivals = server.arrivals();
-        let asked = arrivals.iter().filter(|arrival| !arrival.line().contains("/warm"));
+        let asked = arrivals.iter().filter(|arrival| is_request(&arrival.bytes));
         cell.arrivals = asked.clone().count();
-        cell.told = asked.map(dace_wire::Arrival::text).any(|text| text.contains("s3cret-key"));
+        cell.told = asked.map(Arrival::text).any(|text| text.contains("s3cret-key"));
         server.finish();
     }
     cell

@@ -107,9 +107,10 @@ pub(crate) fn then(name: &str, steps: impl Into<Vec<Step>>) -> Fault {
     fault(name, Place::Server(script))
 }
 
-/// A server that answers a whole request with this, and waits for the client to close.
+/// A server that answers every request with this, for as long as the client keeps the connection.
 pub(crate) fn answers(name: &str, answer: impl AsRef<[u8]>) -> Fault {
-    then(name, [dace_wire::send(answer), Step::Drain])
+    let turn = [Step::ReadRequestIfAny, dace_wire::send(answer)];
+    fault(name, Place::Server([vec![turn; 8].concat(), vec![Step::Drain]].concat()))
 }
 
 impl Fault {

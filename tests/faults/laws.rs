@@ -32,10 +32,13 @@ fn broken(fault: &Fault, kind: Kind, cell: &Cell) -> Vec<&'static str> {
             kind.is_safe() || fault.invites || cell.attempts == 1 || cell.arrivals == 0
         }),
         ("more attempts than are allowed", (1..=2).contains(&cell.attempts)),
-        ("what was not sent arrived", !unsent || cell.arrivals == 0 || fault.invites),
+        // Of the last attempt, that is.
+        ("what was not sent arrived", {
+            !unsent || cell.arrivals < cell.attempts as usize || fault.invites
+        }),
         (
             "what was not sent is tried again",
-            !unsent || cell.attempts == 2 || cell.class == "ignored",
+            !unsent || cell.attempts == 2 || cell.class == "ignored" || fault.invites,
         ),
         ("it ended before its time", cell.took >= wait),
         ("it took too long", cell.took < wait + SLACK),

@@ -80,7 +80,7 @@ pub(crate) fn stale() -> Vec<Fault> {
 /// The answer comes before the request has ended.
 pub(crate) fn early() -> Vec<Fault> {
     let early = |name, status: &str, end| {
-        let answer = format!("{}content-length: 0\r\n\r\n", head(status));
+        let answer = format!("{}connection: close\r\ncontent-length: 0\r\n\r\n", head(status));
         fault(name, Place::Server(vec![Step::ReadHead, send(answer), end]))
     };
     vec![

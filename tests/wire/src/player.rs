@@ -148,13 +148,11 @@ impl Player<'_> {
             }
             Step::ReadStreamHead => while self.said()? != Said::Head {},
             Step::ReadPing => while self.said()? != Said::Ping {},
-            Step::ReadStream => {
-                while self.requests.is_empty() {
-                    self.said()?;
-                }
-                let (stream, bytes) = self.requests.remove(0);
-                self.arrived(stream, bytes);
-            }
+            Step::ReadStream => self.read_stream()?,
+            Step::ReadStreamIfAny => match self.read_stream() {
+                Err(error) if is_gone(&error) => return Ok(false),
+                read => read?,
+            },
             Step::ReadReset(stream, code) => {
                 while !self.resets.contains(&(stream, code)) {
                     self.said()?;
@@ -230,6 +228,15 @@ impl Player<'_> {
         Ok(())
     }
 
+    fn read_stream(&mut self) -> io::Result<()> {
+        while self.requests.is_empty() {
+            self.said()?;
+        }
+        let (stream, bytes) = self.requests.remove(0);
+        self.arrived(stream, bytes);
+        Ok(())
+    }
+
     fn fill_until(&mut self, complete: impl Fn(&[u8]) -> Option<usize>) -> io::Result<usize> {
         loop {
             if let Some(length) = complete(&self.buffer) {
@@ -295,13 +302,9 @@ impl Player<'_> {
             match self.said() {
                 Ok(Said::Head) => return Err(io::Error::other("the client began a stream")),
                 Ok(_) => {}
-                Err(error) => match error.kind() {
-                    io::ErrorKind::UnexpectedEof
-                    | io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::BrokenPipe => return Ok(()),
-                    _ if self.state.over.load(Ordering::Relaxed) => return Ok(()),
-                    _ => return Err(error),
-                },
+                Err(error) if is_gone(&error) => return Ok(()),
+                Err(_) if self.state.over.load(Ordering::Relaxed) => return Ok(()),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -312,6 +315,14 @@ impl Player<'_> {
             lock(&self.state.record).failures.push(failure);
         }
     }
+}
+
+/// Whether the client left.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 /// A client that left first is no failure: that is an end too.

@@ -48,6 +48,8 @@ pub enum Step {
     /// Read frames until a whole request came on any stream, and record it as an arrival. What
     /// settings and pings ask for is sent.
     ReadStream,
+    /// Like [`ReadStream`](Self::ReadStream), but the client may close instead; the script then ends.
+    ReadStreamIfAny,
     /// Read frames until a ping came, and answer it.
     ReadPing,
     /// Read frames until this stream was reset by the client, with this code.
