@@ -298,10 +298,15 @@ async fn over_http2(
             ticket.done();
             let given_back = error.take_message().is_some();
             let error = error.into_error();
-            let error = match progress.take_failure() {
-                Some(failure) => HyperError::of_upload(reused, failure),
-                None if given_back => HyperError::given_back(reused, error),
-                None => HyperError::of_stream(reused, error),
+            if let Some(failure) = progress.take_failure() {
+                return Err(HyperError::of_upload(reused, failure).after_alert(ticket.refused()));
+            }
+            if crate::streams::is_of_connection(&error) {
+                ticket.broke();
+            }
+            let error = match given_back {
+                true => HyperError::given_back(reused, error),
+                false => HyperError::of_stream(reused, error),
             };
             return Err(error.after_alert(ticket.refused()));
         }

@@ -149,6 +149,12 @@ impl Stream for HyperBody {
                 },
                 Some(Err(error)) => {
                     let over_http2 = this.hold.is_ticket();
+                    #[cfg(feature = "http2")]
+                    if let Hold::Ticket(ticket) = &mut this.hold {
+                        if crate::streams::is_of_connection(&error) {
+                            ticket.broke();
+                        }
+                    }
                     this.hold = Hold::Nothing;
                     let error = HyperError::in_body(this.reused, over_http2, error);
                     return Poll::Ready(Some(Err(error)));

@@ -54,6 +54,8 @@ struct State {
     silences: u32,
     /// Whether it has carried an answered exchange.
     answered: bool,
+    /// Whether an exchange found it broken. hyper may not have noticed by the time of the next.
+    broken: bool,
 }
 
 impl Shared {
@@ -76,14 +78,16 @@ impl Shared {
             .map_err(|error| HyperError::given_back(false, error))?;
         // Its errors reach the exchanges that they concern.
         tokio::spawn(async move { drop(driver.await) });
-        let state = State { open: 0, idle_since: born, silences: 0, answered: false };
+        let state =
+            State { open: 0, idle_since: born, silences: 0, answered: false, broken: false };
         Ok(Arc::new(Self { sender, gauge, born, state: Mutex::new(state) }))
     }
 
     /// Whether another exchange may begin on it.
     pub(crate) fn is_usable(&self, now: Instant, max_age: Duration) -> bool {
         let young = now.saturating_duration_since(self.born) < max_age;
-        young && !self.sender.is_closed() && self.lock().silences < SILENCES
+        let state = self.lock();
+        young && !self.sender.is_closed() && !state.broken && state.silences < SILENCES
     }
 
     /// When it will have been idle for too long; none while it is in use.
@@ -149,6 +153,11 @@ impl Ticket {
         if !waiting {
             self.mark = self.shared.gauge.received();
         }
+    }
+
+    /// The connection broke: no other exchange is to begin on it.
+    pub(crate) fn broke(&mut self) {
+        self.shared.lock().broken = true;
     }
 
     /// The exchange is over, in whatever way, but not given up.

@@ -25,6 +25,11 @@ pub(crate) fn unquoted(error: hyper::Error) -> BoxError {
     }
 }
 
+/// Whether the whole connection ended, and not one stream of it.
+pub(crate) fn is_of_connection(error: &hyper::Error) -> bool {
+    !find::<h2::Error>(error).is_some_and(h2::Error::is_reset)
+}
+
 /// What happened, if h2 says so.
 pub(crate) fn kind_of(error: &hyper::Error) -> Option<FaultKind> {
     if error.is_timeout() {

@@ -1,10 +1,12 @@
 //! The deadline: one for the whole call, compared before anything is polled.
 
 use std::future::{pending, ready};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use dace_sim::Sim;
+use dace::{Instant, Runtime};
+use dace_sim::{Sim, SimRuntime};
 
 use crate::support::{Count, Error, assert_all_back, dependency, get, get_root, ms, secs};
 
@@ -20,6 +22,41 @@ fn a_call_ends_exactly_at_its_timeout() {
     );
     assert_eq!(sim.elapsed(), ms(700));
     assert_all_back(&a);
+}
+
+/// A clock that goes on while a call is polled, as real ones do: a microsecond at each look.
+struct Creeping(SimRuntime, AtomicU64);
+
+impl Runtime for Creeping {
+    type Lock<T: Send + 'static> = <SimRuntime as Runtime>::Lock<T>;
+    type Sleep = <SimRuntime as Runtime>::Sleep;
+
+    fn now(&self) -> Instant {
+        self.0.now().after(Duration::from_micros(self.1.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
+        self.0.sleep_until(deadline)
+    }
+
+    fn seed(&self) -> u64 {
+        self.0.seed()
+    }
+}
+
+/// Not as an exchange that was cut off by itself, which would be an error of the function's.
+#[test]
+fn a_call_whose_deadline_passes_while_it_is_polled_ends_as_a_timeout() {
+    for micros in 1..50 {
+        let sim = Sim::new(1);
+        sim.server("http://a:80").hangs(..);
+        let creeping = Creeping(sim.runtime(), AtomicU64::new(0));
+        let builder = dace::Dependency::builder("a").timeout(Duration::from_micros(micros));
+        let a = builder.targets(["http://a:80"]).build_with(creeping, sim.backend()).unwrap();
+        let call = a.call(|call| async move { call.http().get("/").send().await?.text().await });
+        let error: Error = sim.run(call).unwrap_err();
+        assert!(matches!(error, Error::Timeout { .. }), "{micros} µs: {error:?}");
+    }
 }
 
 /// D9: no wait and no retry reaches beyond the deadline.

@@ -527,13 +527,13 @@ impl CallMachine {
     /// The fallback begins, of one that may have had another call's error and made no call of its own.
     pub(crate) fn on_fallback_begun(&mut self, cluster: &mut Cluster) {
         if let State::New(_) = self.state {
-            self.state = State::FallingBack;
+            self.state = State::FallingBack(None);
             cluster.calls_open += 1;
         }
     }
 
     pub(crate) fn is_falling_back(&self) -> bool {
-        matches!(self.state, State::FallingBack)
+        matches!(self.state, State::FallingBack(_))
     }
 
     /// The fallback ended, or was dropped.

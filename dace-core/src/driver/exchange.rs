@@ -15,7 +15,7 @@ use super::call::Call;
 use super::reading::Reading;
 use super::response::Response;
 use super::shared::Shared;
-use super::timer::{Elapsed, Timer, Within};
+use super::timer::{Elapsed, Timer, Within, turn};
 use crate::cluster::{AttemptId, Begin, End, EndpointId, Wish};
 use crate::http::advice::{self, Advice};
 use crate::http::decoding::Decoding;
@@ -98,6 +98,9 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
         |class, sent| End { class, sent, answered: false, replay_safe, multiplexed: false, advice };
     match sent {
         Err(Elapsed) if until < limits.until => {
+            // The clock passed the deadline since the call looked at it. Polled once more, it sees that
+            // itself, and ends as a timeout; an exchange in another task has to be told.
+            turn().await;
             let kind = HttpErrorKind::AttemptOver;
             Err(HttpError::new(kind, Sent::MaybeSent, Some(url.netloc())))
         }

@@ -1,6 +1,6 @@
 //! A timer that exists only while something waits for it.
 
-use core::future::Future;
+use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -82,6 +82,18 @@ pub(crate) struct Within<'a, R: Runtime, F> {
     inner: F,
     #[pin]
     timer: Timer<R>,
+}
+
+/// Pending once, so that whoever polls has a turn.
+pub(crate) fn turn() -> impl Future<Output = ()> {
+    let mut turned = false;
+    poll_fn(move |cx| {
+        if core::mem::replace(&mut turned, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
 }
 
 /// The time was up.

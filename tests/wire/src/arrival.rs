@@ -52,7 +52,7 @@ pub(crate) fn head_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Where the request that `bytes` begin with ends.
-pub(crate) fn request_length(bytes: &[u8]) -> Option<usize> {
+pub fn request_length(bytes: &[u8]) -> Option<usize> {
     let head = head_length(bytes)?;
     let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
     let rest = &bytes[head..];

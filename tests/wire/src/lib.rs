@@ -21,7 +21,7 @@ mod step;
 mod table;
 
 pub use address::{Hanging, Refusing};
-pub use arrival::Arrival;
+pub use arrival::{Arrival, request_length};
 pub use certificates::{Authority, Handshake, ServerTls, trusting_nobody};
 pub use client::{Answer, Failure, get, post, race, read, run, upload};
 pub use expected::Expected;
@@ -238,6 +238,7 @@ contracts! {
     with_http2 streams {
         a_stream_above_the_last_is_unsent
         a_stream_up_to_the_last_may_have_been_sent
+        a_broken_http2_connection_is_left_at_once
         a_goaway_is_not_quoted
         a_server_that_leaves_finishes_its_streams
         a_dropped_stream_harms_no_other

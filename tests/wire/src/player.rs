@@ -117,6 +117,10 @@ impl Player<'_> {
                     return Ok(false);
                 }
             }
+            Step::Drip(bytes, pause) => {
+                self.drip(&bytes, pause)?;
+                return Ok(false);
+            }
             Step::Wait(gate) => {
                 if !gate.wait_unless(&self.state.over) {
                     return Err(io::Error::other("the gate stayed closed"));
@@ -144,13 +148,11 @@ impl Player<'_> {
             }
             Step::ReadStreamHead => while self.said()? != Said::Head {},
             Step::ReadPing => while self.said()? != Said::Ping {},
-            Step::ReadStream => {
-                while self.requests.is_empty() {
-                    self.said()?;
-                }
-                let (stream, bytes) = self.requests.remove(0);
-                self.arrived(stream, bytes);
-            }
+            Step::ReadStream => self.read_stream()?,
+            Step::ReadStreamIfAny => match self.read_stream() {
+                Err(error) if is_gone(&error) => return Ok(false),
+                read => read?,
+            },
             Step::ReadReset(stream, code) => {
                 while !self.resets.contains(&(stream, code)) {
                     self.said()?;
@@ -164,6 +166,24 @@ impl Player<'_> {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.socket.write_all(bytes)?;
         self.socket.flush()
+    }
+
+    /// The pause between two bytes is spent on waiting for the client to close.
+    fn drip(&mut self, bytes: &[u8], pause: Duration) -> io::Result<()> {
+        self.socket.tcp().set_read_timeout(Some(pause))?;
+        for byte in bytes.iter().cycle() {
+            if self.send(&[*byte]).is_err() {
+                break;
+            }
+            match self.socket.read(&mut [0; 256]) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
+                Err(_) => break,
+            }
+        }
+        Ok(())
     }
 
     /// The next thing that a client of HTTP/2 says. What it asks for by it is sent; requests and resets
@@ -205,6 +225,15 @@ impl Player<'_> {
     fn read_request(&mut self) -> io::Result<()> {
         let length = self.fill_until(request_length)?;
         self.record(length);
+        Ok(())
+    }
+
+    fn read_stream(&mut self) -> io::Result<()> {
+        while self.requests.is_empty() {
+            self.said()?;
+        }
+        let (stream, bytes) = self.requests.remove(0);
+        self.arrived(stream, bytes);
         Ok(())
     }
 
@@ -273,13 +302,9 @@ impl Player<'_> {
             match self.said() {
                 Ok(Said::Head) => return Err(io::Error::other("the client began a stream")),
                 Ok(_) => {}
-                Err(error) => match error.kind() {
-                    io::ErrorKind::UnexpectedEof
-                    | io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::BrokenPipe => return Ok(()),
-                    _ if self.state.over.load(Ordering::Relaxed) => return Ok(()),
-                    _ => return Err(error),
-                },
+                Err(error) if is_gone(&error) => return Ok(()),
+                Err(_) if self.state.over.load(Ordering::Relaxed) => return Ok(()),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -290,6 +315,14 @@ impl Player<'_> {
             lock(&self.state.record).failures.push(failure);
         }
     }
+}
+
+/// Whether the client left.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 /// A client that left first is no failure: that is an end too.

@@ -1,5 +1,7 @@
 //! What a script is made of.
 
+use std::time::Duration;
+
 use crate::{Gate, ServerTls, frames};
 
 /// One step of a connection's script.
@@ -21,6 +23,8 @@ pub enum Step {
     Send(Vec<u8>),
     /// Send these bytes for as long as the client takes them.
     Offer(Vec<u8>),
+    /// Send these bytes one by one and over again, with this long between two, until the client closes.
+    Drip(Vec<u8>, Duration),
     /// Wait until the gate is open.
     Wait(Gate),
     /// Open a gate.
@@ -44,6 +48,8 @@ pub enum Step {
     /// Read frames until a whole request came on any stream, and record it as an arrival. What
     /// settings and pings ask for is sent.
     ReadStream,
+    /// Like [`ReadStream`](Self::ReadStream), but the client may close instead; the script then ends.
+    ReadStreamIfAny,
     /// Read frames until a ping came, and answer it.
     ReadPing,
     /// Read frames until this stream was reset by the client, with this code.

@@ -44,6 +44,21 @@ pub(crate) async fn a_stream_up_to_the_last_may_have_been_sent<B: Connect>(_: &E
     assert_eq!(server.arrivals().len(), 1);
 }
 
+/// An exchange that broke with its connection says so to the next one: that must not find out again,
+/// and lose an attempt.
+pub(crate) async fn a_broken_http2_connection_is_left_at_once<B: Connect>(_: &Expected) {
+    let broken = vec![Step::Http2(Vec::new()), Step::ReadStream, Step::Reset];
+    for _ in 0..20 {
+        let server = Server::start([broken.clone(), streams(&["next"])]);
+        let backend: B = backend(prior_knowledge);
+        let failure = failed(&backend, post(&server.url("/"), "x")).await;
+        assert_ne!(failure.fault.sent, Sent::Unsent, "{failure:?}");
+        let answer = run(&backend, post(&server.url("/"), "x")).await.unwrap();
+        assert_eq!(answer.text(), "next");
+        drop(backend);
+    }
+}
+
 /// What a server adds to its reason may be anything, a part of a request too.
 pub(crate) async fn a_goaway_is_not_quoted<B: Connect>(expected: &Expected) {
     for (last, code) in [(0, NO_ERROR), (0, INTERNAL_ERROR), (1, INTERNAL_ERROR)] {
