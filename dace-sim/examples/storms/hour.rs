@@ -6,7 +6,7 @@ use crate::storm::{Storm, Verdict, WITHIN};
 use std::time::Duration;
 
 /// Which storm begins at which second of an hour. After the last, all servers have moved.
-const HOUR: [(u64, Storm); 7] = [
+pub(crate) const HOUR: [(u64, Storm); 7] = [
     (300, Storm::RackLoss),
     (600, Storm::BrownOut),
     (900, Storm::RollingRestart),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::fleet::{Change, Fleet, Record, Second, Size};
 use crate::funding::Kind;
+use crate::seconds;
 use crate::servers::{Health, TICK};
 
 /// What goes wrong.
@@ -145,7 +146,21 @@ pub(crate) struct Verdict {
     pub(crate) settled: Option<u64>,
 }
 
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { worst, recovered, amplification, burst, ejected, settled } = self;
+        let (worst, recovered, settled) = (worst * 100.0, seconds(*recovered), seconds(*settled));
+        write!(
+            f,
+            "{worst:.0} % | {recovered} | {amplification:.2} | {burst:.2} | {ejected} | {settled} |"
+        )
+    }
+}
+
 impl Verdict {
+    /// The rest of a table's head, to which its [`Display`](std::fmt::Display) is the rest of a line.
+    pub(crate) const HEADER: &str = "worst second | 99 % again after | most requests a call | burst after it | circuits open, at most | connections as before after |\n|---|---|---|---|---|---|---|---|";
+
     /// On a storm that began at `begin`, and the time up to `until`.
     pub(crate) fn of(record: &Record, size: Size, storm: Storm, begin: u64, until: u64) -> Self {
         let end = begin + storm.seconds();
