@@ -1,6 +1,7 @@
 //! The virtual clock and its timers.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use dace_core::{Instant, Runtime};
+use slotmap::{SlotMap, new_key_type};
 
 use crate::server::Servers;
 
@@ -23,8 +25,7 @@ pub(crate) struct World {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) now: Instant,
-    timers: BTreeMap<(Instant, u64), Waker>,
-    timer_count: u64,
+    timers: Timers,
     pub(crate) rng: fastrand::Rng,
     pub(crate) servers: Servers,
     pub(crate) variables: BTreeMap<String, String>,
@@ -34,8 +35,7 @@ impl World {
     pub(crate) fn new(seed: u64) -> Arc<Self> {
         let state = State {
             now: Instant::EPOCH,
-            timers: BTreeMap::new(),
-            timer_count: 0,
+            timers: Timers::default(),
             rng: fastrand::Rng::with_seed(seed),
             servers: Servers::default(),
             variables: BTreeMap::new(),
@@ -63,7 +63,7 @@ impl World {
     /// Jumps to the next timer, and wakes all that are due then. `false` if there is none.
     pub(crate) fn jump(&self) -> bool {
         let mut state = self.lock();
-        let Some((&(at, _), _)) = state.timers.first_key_value() else {
+        let Some(at) = state.timers.next() else {
             return false;
         };
         state.now = state.now.max(at);
@@ -82,15 +82,56 @@ impl World {
         loop {
             let mut state = self.lock();
             let now = state.now;
-            match state.timers.first_entry() {
-                Some(entry) if entry.key().0 <= now => {
-                    let waker = entry.remove();
-                    drop(state);
-                    waker.wake();
-                }
-                _ => return,
-            }
+            let Some(waker) = state.timers.pop(now) else {
+                return;
+            };
+            drop(state);
+            waker.wake();
         }
+    }
+}
+
+new_key_type! {
+    struct TimerId;
+}
+
+/// Who is to be woken when. What is dropped before its time stays in the order until it would be next, or
+/// until half of the order is such: calls mostly end long before their deadlines.
+#[derive(Debug, Default)]
+struct Timers {
+    wakers: SlotMap<TimerId, Waker>,
+    /// By time, then by who came first.
+    order: BinaryHeap<Reverse<(Instant, u64, TimerId)>>,
+    count: u64,
+}
+
+impl Timers {
+    fn insert(&mut self, at: Instant, waker: Waker) -> TimerId {
+        if self.order.len() > 2 * self.wakers.len() + 64 {
+            self.order.retain(|Reverse((.., id))| self.wakers.contains_key(*id));
+        }
+        let id = self.wakers.insert(waker);
+        self.count += 1;
+        self.order.push(Reverse((at, self.count, id)));
+        id
+    }
+
+    /// The time of the next one.
+    fn next(&mut self) -> Option<Instant> {
+        loop {
+            let &Reverse((at, _, id)) = self.order.peek()?;
+            if self.wakers.contains_key(id) {
+                return Some(at);
+            }
+            self.order.pop();
+        }
+    }
+
+    /// One that is due.
+    fn pop(&mut self, now: Instant) -> Option<Waker> {
+        self.next().filter(|at| *at <= now)?;
+        let Reverse((.., id)) = self.order.pop()?;
+        self.wakers.remove(id)
     }
 }
 
@@ -132,23 +173,22 @@ impl Runtime for SimRuntime {
 pub struct SimSleep {
     world: Arc<World>,
     at: Instant,
-    id: Option<u64>,
+    id: Option<TimerId>,
 }
 
 impl Future for SimSleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let (world, at) = (self.world.clone(), self.at);
+        let Self { world, at, id } = &mut *self;
         let mut state = world.lock();
-        if state.now >= at {
+        if state.now >= *at {
             return Poll::Ready(());
         }
-        let id = *self.id.get_or_insert_with(|| {
-            state.timer_count += 1;
-            state.timer_count
-        });
-        state.timers.insert((at, id), cx.waker().clone());
+        match id.and_then(|id| state.timers.wakers.get_mut(id)) {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => *id = Some(state.timers.insert(*at, cx.waker().clone())),
+        }
         Poll::Pending
     }
 }
@@ -156,7 +196,7 @@ impl Future for SimSleep {
 impl Drop for SimSleep {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            let waker = self.world.lock().timers.remove(&(self.at, id));
+            let waker = self.world.lock().timers.wakers.remove(id);
             drop(waker);
         }
     }

@@ -1,7 +1,7 @@
 //! One thread, one order: tasks run as they are woken, and time moves only when none can.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::panic::Location;
@@ -13,6 +13,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use dace_core::{Instant, Target};
+use pin_project::pin_project;
+use slotmap::{SlotMap, new_key_type};
 
 use crate::SimBackend;
 use crate::clock::{SimRuntime, SimSleep, World};
@@ -31,15 +33,17 @@ pub struct Sim {
     ready: Arc<Ready>,
 }
 
-#[derive(Default)]
-struct Tasks {
-    next: u64,
-    running: BTreeMap<u64, Spawned>,
+new_key_type! {
+    struct TaskId;
 }
+
+/// What was spawned and has not ended. `None` while it is polled.
+#[derive(Default)]
+struct Tasks(SlotMap<TaskId, Option<Spawned>>);
 
 impl std::fmt::Debug for Tasks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} tasks", self.running.len())
+        write!(f, "{} tasks", self.0.len())
     }
 }
 
@@ -54,7 +58,7 @@ struct Spawned {
 struct Ready(Mutex<VecDeque<Arc<TaskWaker>>>);
 
 impl Ready {
-    fn pop(&self) -> Option<u64> {
+    fn pop(&self) -> Option<Option<TaskId>> {
         let task = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
         task.queued.store(false, Ordering::Relaxed);
         Some(task.id)
@@ -63,14 +67,15 @@ impl Ready {
 
 #[derive(Debug)]
 struct TaskWaker {
-    id: u64,
+    /// `None` for the future of `run`.
+    id: Option<TaskId>,
     queued: AtomicBool,
     ready: Weak<Ready>,
 }
 
 impl Ready {
     /// A waker for a task, which is woken to begin with.
-    fn begin(self: &Arc<Self>, id: u64) -> Waker {
+    fn begin(self: &Arc<Self>, id: Option<TaskId>) -> Waker {
         let ready = Arc::downgrade(self);
         let task = Arc::new(TaskWaker { id, queued: AtomicBool::new(false), ready });
         task.clone().wake();
@@ -97,6 +102,29 @@ pub struct Task<T>(Rc<RefCell<Outcome<T>>>);
 struct Outcome<T> {
     value: Option<T>,
     waiter: Option<Waker>,
+}
+
+/// A future that was spawned: its value goes to whoever holds the task.
+#[pin_project]
+struct Told<F: Future> {
+    #[pin]
+    future: F,
+    outcome: Rc<RefCell<Outcome<F::Output>>>,
+}
+
+impl<F: Future> Future for Told<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let value = std::task::ready!(this.future.poll(cx));
+        let mut outcome = this.outcome.borrow_mut();
+        outcome.value = Some(value);
+        if let Some(waiter) = outcome.waiter.take() {
+            waiter.wake();
+        }
+        Poll::Ready(())
+    }
 }
 
 impl<T> Future for Task<T> {
@@ -177,28 +205,12 @@ impl Sim {
         F::Output: 'static,
     {
         let outcome = Rc::new(RefCell::new(Outcome { value: None, waiter: None }));
-        let slot = outcome.clone();
-        self.start(Location::caller(), async move {
-            let value = future.await;
-            let mut outcome = slot.borrow_mut();
-            outcome.value = Some(value);
-            if let Some(waiter) = outcome.waiter.take() {
-                waiter.wake();
-            }
+        let future = Box::pin(Told { future, outcome: outcome.clone() });
+        let location = Location::caller();
+        self.tasks.borrow_mut().0.insert_with_key(|id| {
+            Some(Spawned { future, location, waker: self.ready.begin(Some(id)) })
         });
         Task(outcome)
-    }
-
-    fn start(
-        &self,
-        location: &'static Location<'static>,
-        future: impl Future<Output = ()> + 'static,
-    ) {
-        let mut tasks = self.tasks.borrow_mut();
-        tasks.next += 1;
-        let id = tasks.next;
-        let waker = self.ready.begin(id);
-        tasks.running.insert(id, Spawned { future: Box::pin(future), location, waker });
     }
 
     /// Runs `future`, and all that is spawned, until `future` ends. Whenever nothing can run, the
@@ -210,8 +222,7 @@ impl Sim {
     #[track_caller]
     pub fn run<F: Future>(&self, future: F) -> F::Output {
         let mut future = std::pin::pin!(future);
-        // The future itself is task 0.
-        let waker = self.ready.begin(0);
+        let waker = self.ready.begin(None);
         let mut cx = Context::from_waker(&waker);
         let mut polls = 0;
         loop {
@@ -222,24 +233,27 @@ impl Sim {
             };
             polls += 1;
             assert!(polls < SPIN, "the clock stands still at {:?}: a task spins", self.elapsed());
-            if id == 0 {
-                if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-                    return output;
-                }
-            } else {
+            if let Some(id) = id {
                 self.poll_task(id);
+            } else if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                return output;
             }
         }
     }
 
-    fn poll_task(&self, id: u64) {
+    fn poll_task(&self, id: TaskId) {
         // Taken out while it is polled, so that it may spawn.
-        let Some(mut task) = self.tasks.borrow_mut().running.remove(&id) else {
+        let Some(mut task) = self.tasks.borrow_mut().0.get_mut(id).and_then(Option::take) else {
             return;
         };
-        let waker = task.waker.clone();
-        if task.future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-            self.tasks.borrow_mut().running.insert(id, task);
+        let pending = task.future.as_mut().poll(&mut Context::from_waker(&task.waker)).is_pending();
+        let mut tasks = self.tasks.borrow_mut();
+        if pending {
+            tasks.0[id] = Some(task);
+        } else {
+            tasks.0.remove(id);
+            // Its drop may spawn.
+            drop(tasks);
         }
     }
 
@@ -247,7 +261,7 @@ impl Sim {
         let mut text = format!("nothing can run and no timer is set, at {:?}:", self.elapsed());
         // Writing to a string does not fail.
         let _ = write!(text, "\n  the future of `run` waits");
-        for task in self.tasks.borrow().running.values() {
+        for task in self.tasks.borrow().0.values().flatten() {
             let _ = write!(text, "\n  a task spawned at {} waits", task.location);
         }
         for line in self.world.lock().servers.waiting() {
