@@ -2,6 +2,7 @@
 //! now that the server is well.
 
 use std::cell::Cell;
+use std::fmt;
 use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -188,6 +189,14 @@ impl Scene {
 #[derive(Debug)]
 enum Outcome {
     Of(Class),
-    #[expect(dead_code, reason = "it is told, not read")]
     Http(HttpError),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Of(class) => write!(f, "{}", class.name()),
+            Self::Http(error) => error.fmt(f),
+        }
+    }
 }
