@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+#[allow(unreachable_pub, reason = "it is a crate of its own as well")]
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
