@@ -74,7 +74,14 @@ pub(super) async fn send<R: Runtime, B: HttpBackend>(
         return Err(HttpError::unsent(HttpErrorKind::Request(what)));
     }
     let wish = Wish { to: request.url.netloc(), replay_safe };
-    let mut exchange = Enter::new(call, wish, limits).await?;
+    let mut exchange = match Enter::new(call, wish, limits).await {
+        Err(error) if matches!(error.kind(), HttpErrorKind::AttemptOver) => {
+            // As below.
+            turn().await;
+            return Err(error);
+        }
+        entered => entered?,
+    };
     let kept = Again::of(&request);
     let url = kept.url.clone();
     if let Some(announced) = &rules.fixed.announced {

@@ -14,6 +14,7 @@ use dace_sim::{Sim, SimRuntime};
 use futures_core::Stream;
 
 /// Netlocs that there may be in the table: the default.
+#[cfg(test)]
 pub(crate) const CAP: usize = 10_000;
 
 /// Of what is timed, so many calls in a row.

@@ -97,7 +97,8 @@ impl Player<'_> {
                 gate.open();
             }
             Step::ReadRequestIfAny => {
-                if self.buffer.is_empty() && !self.fill()? {
+                // A reset is a close like any other here: no request.
+                if self.buffer.is_empty() && !self.fill().unwrap_or(false) {
                     return Ok(false);
                 }
                 self.read_request()?;
