@@ -364,6 +364,7 @@ impl History {
                 ensure(story.last.is_some() && !story.decided, "no retry was thought of")?;
                 ensure(story.suppressed.replace(*why).is_none(), "a retry is suppressed twice")
             }
+            What::Resent { .. } => ensure(!story.running.is_empty(), "nothing runs that sends"),
             What::Queued { netloc } => {
                 *story.queued.entry(netloc.clone()).or_default() += 1;
                 Ok(())

@@ -40,6 +40,9 @@ expected! {
     /// Whether a replay-safe request without a body is sent again, below the seam, if the reused
     /// connection that it went out on died. libcurl cannot be kept from it; the core may do the same.
     resends_safe: bool = hyper false, isahc true;
+    /// Whether an HTTP/2 connection that broke under one exchange takes no other. libcurl may find that
+    /// out with the next one, which then fails likewise.
+    leaves_broken: bool = hyper true, isahc false;
     /// Whether a request without a body that must not arrive twice may use a connection again. Under
     /// libcurl it may not, or libcurl would send it again.
     reuses_for_bodiless: bool = hyper true, isahc false;
