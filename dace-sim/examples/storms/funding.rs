@@ -126,7 +126,7 @@ impl<B: HttpBackend> Client<B> {
     async fn attempt(&self) -> bool {
         let get = |call: Call<SimRuntime, B>| async move {
             let answer = call.http().get("/").send().await?.error_for_status()?;
-            answer.bytes().await.map_err(HttpError::from)
+            answer.bytes().await
         };
         self.dependency.call(get).await.is_ok()
     }

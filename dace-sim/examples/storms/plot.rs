@@ -7,6 +7,9 @@ use plotters::prelude::*;
 
 use crate::fleet::Second;
 
+/// What of a second is drawn.
+type Count = fn(&Second) -> u32;
+
 /// Points of a line, at the most: each is the mean of the seconds around it.
 const POINTS: usize = 150;
 
@@ -26,7 +29,7 @@ pub(crate) fn draw(
     let area = SVGBackend::new(file, (760, 620)).into_drawing_area();
     area.fill(&WHITE)?;
     let area = area.titled(title, ("sans-serif", 18))?;
-    let charts: [(&str, fn(&Second) -> u32); 3] = [
+    let charts: [(&str, Count); 3] = [
         ("calls a second that got a value", |second| second.good),
         ("requests a second that reached a server", |second| second.requests),
         ("targets passed over, their circuits not closed", |second| second.ejected),
