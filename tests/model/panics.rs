@@ -190,3 +190,38 @@ fn a_thousand_panics_of_each_hook_in_each_state_leave_nothing_behind() {
     }
     println!("{sum} panics");
 }
+
+/// Found by `interaction`: what ran was dropped after the end of its attempt was told.
+#[test]
+fn a_span_that_panics_while_a_call_is_dropped_does_not_let_what_runs_outlive_it() {
+    let sim = Sim::new(7);
+    sim.server("http://a:80").latency(ms(100));
+    let log = Log::default();
+    let dependency = Dependency::builder("panics")
+        .targets(["http://a:80"])
+        .observer(log.clone())
+        .http_pool_size(1)
+        .build_with(sim.runtime(), sim.backend())
+        .unwrap();
+    let means = Means {
+        sim,
+        hooks: log.hooks.clone(),
+        cache: Cache::new(CachePolicy::new().ttl(ms(1))).unwrap(),
+        group: Group::new(),
+        names: false,
+    };
+    let mut held = [1, 2].map(|number| make(&dependency, &means, number, &Start::get(0)));
+    for made in &mut held {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(made.future.as_mut().poll(&mut cx).is_pending());
+    }
+    // The second one waits for the connection of the first.
+    let [first, second] = held;
+    log.hooks.arm(Hook::Within);
+    assert!(safely(|| drop(second)).is_none());
+    drop(first);
+    dependency.flush();
+    let events = log.events.lock().unwrap();
+    let known = chain::Known { straight: true, listed: 1, banked: None };
+    chain::check(&events, &dependency.snapshot(), &known).unwrap();
+}

@@ -394,17 +394,36 @@ impl<R: Runtime, B, F, Fut: Future> PinnedDrop for Drive<R, B, F, Fut> {
 }
 
 fn abandon<R: Runtime, B, F, Fut: Future>(drive: Pin<&mut Drive<R, B, F, Fut>>, panicked: bool) {
-    let mut this = drive.project();
+    let this = drive.project();
     if this.machine.is_idle() {
         return;
     }
     // The machine is told even if the future's own drop panics.
     let tell = Tell { shared: this.shared, machine: this.machine, panicked };
-    within(this.spans.as_deref(), || {
-        *this.hedge = None;
-        this.attempt.set(None);
-    });
+    // And what runs is dropped before that, even if a span panics instead of entering it.
+    let mut running = Running { attempt: this.attempt, hedge: this.hedge };
+    within(this.spans.as_deref(), || running.clear());
+    drop(running);
     drop(tell);
+}
+
+/// The futures of the function, on their way out.
+struct Running<'a, Fut> {
+    attempt: Pin<&'a mut Option<Fut>>,
+    hedge: &'a mut Option<Pin<Box<Fut>>>,
+}
+
+impl<Fut> Running<'_, Fut> {
+    fn clear(&mut self) {
+        *self.hedge = None;
+        self.attempt.set(None);
+    }
+}
+
+impl<Fut> Drop for Running<'_, Fut> {
+    fn drop(&mut self) {
+        self.clear();
+    }
 }
 
 struct Tell<'a, R: Runtime, B> {

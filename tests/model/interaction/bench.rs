@@ -105,7 +105,8 @@ impl Bench {
             HOSTS.iter().map(|host| sim.server(&format!("http://{host}"))).collect();
         let hooks = Hooks::default();
         let shared = setup.shared.map(|shared| shared.limit());
-        let names = ["test", "other"];
+        // Netlocs without room share an entry called `other`.
+        let names = ["test", "second"];
         let count = if shared.is_some() { 2 } else { 1 };
         let side = |name: &&str| Side::new(name, &sim, setup, shared.as_ref(), &hooks);
         let sides = names[..count].iter().map(side).collect();
