@@ -21,8 +21,11 @@ pub use policy::policy;
 pub use redirects::redirects;
 pub use statsd::statsd;
 
+/// Takes what a fuzzer made.
+type Target = fn(&[u8]);
+
 /// The name of every target, and what it does.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("gzip", gzip),
     ("hints", hints),
     ("machine", machine),

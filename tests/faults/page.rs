@@ -26,8 +26,8 @@ fails if a call ends earlier, or 8 s later: all other timeouts are 60 s.
 What holds in every cell, whatever this page says: what must not happen twice is tried, and arrives, once, unless
 nothing arrived, or the server said that it did not begin (`REFUSED_STREAM`, `GOAWAY`), or sent the client
 elsewhere. An error that says `Unsent` had no arrival, and was tried again. And nothing of it shows a secret: neither
-errors, their `Debug` and their sources, nor reports, events and snapshots, nor the logs of any library at `TRACE`,
-nor metrics and statsd lines, while user, password, query, headers, cookies, bodies and proxy credentials had one.
+errors, their `Debug` and their sources, nor reports, events and snapshots, nor the logs at `TRACE`
+but for those that h2 writes of its frames, nor metrics and statsd lines, while user, password, query, headers, cookies, bodies and proxy credentials had one.
 ";
 
 /// Why the adapters differ, and in which faults: a line each, reason and faults.

@@ -47,7 +47,11 @@ impl<C: Part, L: Fallback<C::Value, C::Failure>> Future for Rescued<C, L> {
         let mut this = self.project();
         if !*this.falling_back {
             this.call.as_mut().base().expect_fallback();
-            let result = ready!(this.call.as_mut().poll(cx));
+            let mut polling = Polling { call: this.call.as_mut(), armed: true };
+            let polled = polling.call.as_mut().poll(cx);
+            polling.armed = false;
+            drop(polling);
+            let result = ready!(polled);
             // Also if the value came from a cache, after the call itself had failed.
             let mut over = Over { base: this.call.as_mut().base(), armed: true };
             let Err(failure) = result else {
@@ -65,6 +69,20 @@ impl<C: Part, L: Fallback<C::Value, C::Failure>> Future for Rescued<C, L> {
         over.armed = polled.is_ready();
         drop(over);
         polled
+    }
+}
+
+/// If a part panics after the call inside has ended, no fallback will run.
+struct Polling<'a, C: Part> {
+    call: Pin<&'a mut C>,
+    armed: bool,
+}
+
+impl<C: Part> Drop for Polling<'_, C> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.call.as_mut().base().fallback_ended();
+        }
     }
 }
 
