@@ -16,7 +16,6 @@ pub(crate) fn tls() -> Vec<Fault> {
         refused("a certificate that is too old", authority().expired_server(NAME)),
         refused("a certificate of another name", authority().server("other.invalid")),
         refused("a certificate of an unknown authority", Authority::new().server(NAME)),
-        refused("a server that wants a certificate", authority().asking_server(NAME, authority())),
         plain(
             "a server that speaks plain HTTP",
             vec![

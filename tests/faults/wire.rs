@@ -86,6 +86,5 @@ pub(crate) fn early() -> Vec<Fault> {
     vec![
         early("413 after the request's head", "413", Step::Drain),
         early("503 after the request's head", "503", Step::Drain),
-        early("413 after the request's head, half-closed", "413", Step::Finish),
     ]
 }

@@ -139,7 +139,7 @@ fn every_test_of_this_folder_is_in_its_row() {
             let name = name.expect("a function comes after it");
             let id = name.split('_').next().unwrap_or(name).to_ascii_uppercase();
             let row = rows().find(|row| row.id == id).unwrap_or_else(|| panic!("{name}: no row"));
-            let listed = row.named().iter().any(|named| *named == (file.as_str(), name));
+            let listed = row.named().contains(&(file.as_str(), name));
             assert!(listed, "{name} is not in the row of {id}");
             count += 1;
         }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use dace_core::http::HttpBackend;
-use dace_core::{Balancing, Budget, Call, Dependency, HttpError, Policy};
+use dace_core::{Balancing, Budget, Call, Dependency, Policy};
 use dace_sim::{Sim, SimRuntime};
 
 /// Who pays for retries.
