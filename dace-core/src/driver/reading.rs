@@ -37,6 +37,8 @@ pub(super) struct Reading<R: Runtime, B: HttpBackend> {
     /// When its attempt ends: then whoever reads in it has to go, also if there is always a piece to read
     /// and nobody else gets to look at the clock.
     attempt_until: Instant,
+    /// That has come, and the call had a turn to end by itself, as a timeout.
+    had_turn: bool,
     /// Since when the reader waits for the next bytes.
     waiting_since: Option<Instant>,
     /// Made when the reader first waits.
@@ -60,7 +62,18 @@ impl<R: Runtime, B: HttpBackend> Reading<R, B> {
         attempt_until: Instant,
     ) -> Self {
         let (waiting_since, timer) = (None, None);
-        Self { body, decoding, exchange, rules, limits, attempt_until, waiting_since, timer }
+        let had_turn = false;
+        Self {
+            body,
+            decoding,
+            exchange,
+            rules,
+            limits,
+            attempt_until,
+            had_turn,
+            waiting_since,
+            timer,
+        }
     }
 
     /// The most bytes that are read into memory.
@@ -139,6 +152,10 @@ impl<R: Runtime, B: HttpBackend> Reading<R, B> {
             }
             if now >= self.attempt_until {
                 if self.exchange.is_in_attempt() {
+                    if !core::mem::replace(&mut self.had_turn, true) {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     return Poll::Ready(Err(Broken::Time(HttpErrorKind::AttemptOver)));
                 }
                 self.attempt_until = Instant::NEVER;
