@@ -258,13 +258,16 @@ async fn one_call<A: Adapter>(load: &Load, dependency: &Dependency<A>, rng: &mut
     });
     let call = call.timeout(timeout);
     let number = load.calls.fetch_add(1, Ordering::Relaxed);
-    let result: Option<Result<(), Error<HttpError>>> = if rng.u8(0..100) < 5 {
-        let runtime = A::Runtime::default();
-        let enough =
-            runtime.sleep_until(runtime.now().after(Duration::from_micros(rng.u64(0..2000))));
-        first(call, enough).await
-    } else {
-        Some(call.await)
+    let result: Option<Result<(), Error<HttpError>>> = match rng.u8(0..100) {
+        // Wherever it waits, however fast the machine is,
+        0..3 => first(call, waits(rng.u8(1..=3))).await,
+        // and wherever it is by then.
+        3..5 => {
+            let runtime = A::Runtime::default();
+            let enough = runtime.now().after(Duration::from_micros(rng.u64(0..2000)));
+            first(call, runtime.sleep_until(enough)).await
+        }
+        _ => Some(call.await),
     };
     match result {
         Some(Ok(())) => &load.good,
@@ -284,6 +287,15 @@ async fn first<O>(work: impl Future<Output = O>, enough: impl Future<Output = ()
         Either::Left((output, _)) => Some(output),
         Either::Right(_) => None,
     }
+}
+
+/// Ready when it is polled for the given time: what is polled before it has waited as often.
+fn waits(count: u8) -> impl Future<Output = ()> {
+    let mut left = count;
+    std::future::poll_fn(move |_| {
+        left -= 1;
+        if left == 0 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
 }
 
 /// The protection taken away: what the soak has to find.

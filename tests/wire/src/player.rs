@@ -96,12 +96,13 @@ impl Player<'_> {
                 self.read_request()?;
                 gate.open();
             }
-            Step::ReadRequestIfAny => {
-                // A reset is a close like any other here: no request.
-                if self.buffer.is_empty() && !self.fill().unwrap_or(false) {
-                    return Ok(false);
+            Step::ReadRequestIfAny => return self.read_request_if_any(),
+            Step::ReadRequestOr(gate) => {
+                let came = self.read_request_if_any()?;
+                if !came {
+                    gate.open();
                 }
-                self.read_request()?;
+                return Ok(came);
             }
             Step::Drain => {
                 let mut piece = [0; 4096];
@@ -221,6 +222,15 @@ impl Player<'_> {
         }
         self.socket.tcp().shutdown(Shutdown::Write).ok();
         self.step(Step::Drain).map(drop)
+    }
+
+    /// Whether one came. A reset is a close like any other here: no request.
+    fn read_request_if_any(&mut self) -> io::Result<bool> {
+        if self.buffer.is_empty() && !self.fill().unwrap_or(false) {
+            return Ok(false);
+        }
+        self.read_request()?;
+        Ok(true)
     }
 
     fn read_request(&mut self) -> io::Result<()> {

@@ -13,6 +13,8 @@ pub enum Step {
     ReadRequest,
     /// Like [`ReadRequest`](Self::ReadRequest), but the client may close instead; the script then ends.
     ReadRequestIfAny,
+    /// The same, and a close opens the gate.
+    ReadRequestOr(Gate),
     /// Read and forget whatever comes, until the client closes.
     Drain,
     /// Read exactly this many bytes, and record them as an arrival.
