@@ -174,19 +174,21 @@ impl Sender {
         let shared = &self.0.0;
         let Settings { rate, queue: capacity, .. } = shared.settings;
         let mut queue = shared.queue();
-        if let Some(open) = open {
-            // The thread looks at it after it had this lock, or was woken.
-            source.open.store(open, Ordering::Relaxed);
-            source.open_changed.store(true, Ordering::SeqCst);
-        }
         let left_out = rate < 1.0 && record.is_sampled() && queue.rng.f64() >= rate;
         let has_room = !queue.over && queue.records.len() < capacity;
-        if !left_out && has_room {
+        let queued = !left_out && has_room;
+        if let Some(open) = open {
+            source.open.store(open, Ordering::Relaxed);
+            if !queued {
+                // The thread looks at it after it had this lock, or was woken; with a record it knows.
+                source.open_changed.store(true, Ordering::SeqCst);
+            }
+        }
+        if queued {
             queue.records.push((source.number, record));
         } else if !left_out {
             source.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        let queued = !left_out && has_room;
         let urgent = queued && queue.records.len() == shared.settings.burst() + 1;
         drop(queue);
         if urgent {
@@ -303,6 +305,9 @@ impl Thread {
         let Self { shared, outlet, records, sources, gone, netlocs, room } = self;
         for (number, record) in records.drain(..) {
             let source = &sources[&number];
+            if record.says_open() {
+                source.open_changed.store(true, Ordering::Relaxed);
+            }
             let around = Around {
                 prefix: &source.prefix,
                 netloc: record

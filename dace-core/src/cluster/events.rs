@@ -1,7 +1,7 @@
 //! The ring that events wait in between the decision and the delivery, and the taps of calls that are
 //! reported.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::event::What;
@@ -26,10 +26,11 @@ pub(crate) struct Events {
     observed: bool,
     /// Whether anybody looks, or a call is reported.
     active: bool,
-    ring: VecDeque<Event>,
+    /// The oldest first. It is taken whole but for a burst, so nothing else would be faster.
+    ring: Vec<Event>,
     delivering: bool,
     /// The room of the last batch, for the next one.
-    spare: VecDeque<Event>,
+    spare: Vec<Event>,
     /// What happened in calls that are reported, by their numbers.
     taps: BTreeMap<u64, Tap>,
     /// Events that found no room.
@@ -68,7 +69,7 @@ pub(crate) enum Claim {
     Busy,
     /// These, in order; then ask for [`more`](Events::try_more), or
     /// [stop](Events::stop).
-    Batch(VecDeque<Event>),
+    Batch(Vec<Event>),
 }
 
 impl Events {
@@ -100,7 +101,7 @@ impl Events {
             self.untold_at = at;
             return;
         }
-        self.ring.push_back(event);
+        self.ring.push(event);
     }
 
     /// Whether what happens is written anywhere.
@@ -148,15 +149,21 @@ impl Events {
         Claim::Batch(batch)
     }
 
-    /// What came while the caller delivered, at most so many. `false` if there is none: then it
-    /// delivers no more.
-    pub(crate) fn try_more(&mut self, batch: &mut VecDeque<Event>, most: usize, open: u32) -> bool {
+    /// What came while the caller delivered, at most so many, into its batch, which is empty. `false` if
+    /// there is none: then it delivers no more, and its batch is taken away.
+    #[inline]
+    pub(crate) fn try_more(&mut self, batch: &mut Vec<Event>, most: usize, open: u32) -> bool {
+        if self.ring.is_empty() || most == 0 {
+            self.delivering = false;
+            self.spare = core::mem::take(batch);
+            return false;
+        }
         self.take(batch, most, open);
-        !batch.is_empty()
+        true
     }
 
     /// `batch` is empty.
-    fn take(&mut self, batch: &mut VecDeque<Event>, most: usize, open: u32) {
+    fn take(&mut self, batch: &mut Vec<Event>, most: usize, open: u32) {
         if self.ring.len() <= most {
             core::mem::swap(&mut self.ring, batch);
         } else {
@@ -165,18 +172,17 @@ impl Events {
         if self.untold > 0 && !batch.is_empty() {
             // There is room again: what was lost came after what is there.
             let count = core::mem::take(&mut self.untold);
-            let at = self.ring.back().map_or(self.untold_at, |last| last.at.max(self.untold_at));
+            let at = self.ring.last().map_or(self.untold_at, |last| last.at.max(self.untold_at));
             let what = What::EventsDropped { count, open };
-            self.ring.push_back(Event { at, call: 0, what });
+            self.ring.push(Event { at, call: 0, what });
         }
     }
 
     /// The caller delivers no more. What it had not handed over comes back to the front.
-    pub(crate) fn stop(&mut self, mut undelivered: VecDeque<Event>) {
+    #[cold]
+    pub(crate) fn stop(&mut self, mut undelivered: Vec<Event>) {
         self.delivering = false;
-        while let Some(event) = undelivered.pop_back() {
-            self.ring.push_front(event);
-        }
+        self.ring.splice(0..0, undelivered.drain(..));
         self.spare = undelivered;
     }
 }

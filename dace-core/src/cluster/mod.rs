@@ -35,7 +35,6 @@ pub use totals::{ByClass, ByWhy, Totals};
 use core::task::Waker;
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -236,21 +235,22 @@ impl Cluster {
 
     /// What came while the caller delivered, at most so many. `false` if there is none: then it
     /// delivers no more.
+    #[inline]
     pub(crate) fn more_events(
         &mut self,
-        batch: &mut VecDeque<Event>,
+        batch: &mut Vec<Event>,
         most: usize,
         wakes: &mut Wakes,
     ) -> bool {
         let more = self.events.try_more(batch, most, self.running);
         if !more {
-            self.stop_delivery(core::mem::take(batch), wakes);
+            self.wake_closers(wakes);
         }
         more
     }
 
     /// The caller delivers no more; `undelivered` is for somebody else.
-    pub(crate) fn stop_delivery(&mut self, undelivered: VecDeque<Event>, wakes: &mut Wakes) {
+    pub(crate) fn stop_delivery(&mut self, undelivered: Vec<Event>, wakes: &mut Wakes) {
         self.events.stop(undelivered);
         self.wake_closers(wakes);
     }
@@ -261,6 +261,7 @@ impl Cluster {
         self.wake_closers(wakes);
     }
 
+    #[inline]
     fn wake_closers(&mut self, wakes: &mut Wakes) {
         if self.calls_open == 0 && !self.closers.is_empty() {
             self.closers.drain(..).for_each(|closer| wakes.push(closer));

@@ -1,7 +1,6 @@
 //! What the handles of one dependency share.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -122,10 +121,11 @@ impl<R: Runtime, B> Shared<R, B> {
         if self.observers.is_empty() {
             return None;
         }
-        let observers = self.observers.iter();
-        let spans: Vec<_> =
-            observers.filter_map(|observer| observer.span(&self.id, call)).collect();
-        (!spans.is_empty()).then(|| Box::new(Spans(spans)))
+        let mut spans: Option<Box<Spans>> = None;
+        for span in self.observers.iter().filter_map(|observer| observer.span(&self.id, call)) {
+            spans.get_or_insert_with(|| Box::new(Spans(Vec::new()))).0.push(span);
+        }
+        spans
     }
 
     /// Hands over all events that wait. Bounded: an observer may make new ones.
@@ -160,7 +160,7 @@ impl<R: Runtime, B> Shared<R, B> {
     }
 
     /// Whoever claimed events makes this at once: it passes on what is not delivered, come what may.
-    fn delivery(&self, events: VecDeque<Event>) -> Delivery<'_, R, B> {
+    fn delivery(&self, events: Vec<Event>) -> Delivery<'_, R, B> {
         Delivery { shared: self, events, handed: 0, over: false }
     }
 }
@@ -186,7 +186,7 @@ pub(crate) enum Delivered {
 /// Ends the delivery, also when an observer panics: then the rest waits for somebody else.
 struct Delivery<'a, R: Runtime, B> {
     shared: &'a Shared<R, B>,
-    events: VecDeque<Event>,
+    events: Vec<Event>,
     /// So many of them are handed over.
     handed: usize,
     over: bool,
@@ -210,10 +210,15 @@ impl<R: Runtime, B> Delivery<'_, R, B> {
     }
 
     /// Takes what came meanwhile, at most so many; if that is nothing, it is over.
+    #[inline]
     fn go_on(&mut self, most: usize) {
         let Self { shared, events, over, .. } = self;
+        let mut wakes = Wakes::new();
         // Before a waker runs, which may panic: the delivery may be somebody else's by then.
-        shared.locked(|_, cluster, wakes| *over = !cluster.more_events(events, most, wakes));
+        shared.state.with(|State { cluster, .. }| {
+            *over = !cluster.more_events(events, most, &mut wakes);
+        });
+        wakes.wake();
     }
 }
 
