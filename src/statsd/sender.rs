@@ -384,16 +384,32 @@ mod tests {
         Record { told: super::super::record::Told::Retry, netloc: None }
     }
 
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<String>>>);
+
+    impl cadence::MetricSink for Lines {
+        fn emit(&self, line: &str) -> std::io::Result<usize> {
+            self.0.lock().unwrap().push(line.to_owned());
+            Ok(line.len())
+        }
+    }
+
+    #[test]
+    fn the_end_of_an_attempt_tells_how_many_are_under_way_though_the_last_number_was_sent() {
+        let lines = Lines::default();
+        let sender = Sender::start(Outlet::Lines(Box::new(lines.clone())), SETTINGS).unwrap();
+        let source = sender.source("dace", "users");
+        sender.set_open(&source, 1);
+        sender.flush();
+        let told = super::super::record::Told::Attempt(dace_core::Class::Success, Duration::ZERO);
+        sender.push(&source, Record { told, netloc: None }, Some(0));
+        sender.flush();
+        let lines = lines.0.lock().unwrap();
+        assert_eq!(lines.last().map(String::as_str), Some("dace.users.open:0|g"), "{lines:?}");
+    }
+
     #[test]
     fn what_a_source_sent_last_goes_out_under_its_own_name() {
-        #[derive(Clone, Default)]
-        struct Lines(Arc<Mutex<Vec<String>>>);
-        impl cadence::MetricSink for Lines {
-            fn emit(&self, line: &str) -> std::io::Result<usize> {
-                self.0.lock().unwrap().push(line.to_owned());
-                Ok(line.len())
-            }
-        }
         let lines = Lines::default();
         let sender = Sender::start(Outlet::Lines(Box::new(lines.clone())), SETTINGS).unwrap();
         for name in ["first", "second", "third"] {
