@@ -56,7 +56,7 @@ impl Ears {
         tracing::subscriber::set_global_default(subscriber).expect("this test is alone");
         let recorder = PrometheusBuilder::new().build_recorder();
         let metrics = recorder.handle();
-        metrics::set_global_recorder(recorder).ok().expect("this test is alone");
+        assert!(metrics::set_global_recorder(recorder).is_ok(), "this test is alone");
         Self { logs, statsd: Lines::default(), metrics }
     }
 

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Pending;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use dace_core::{Call, Dependency, DependencyBuilder, HttpBackend, Instant, Lock, NoHttp, Runtime};
 use loom::sync::Mutex;
@@ -119,14 +119,4 @@ pub(crate) async fn pause() {
         if std::mem::replace(&mut paused, true) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-}
-
-/// Counts how often it is woken.
-#[derive(Default)]
-pub(crate) struct Bell(std::sync::atomic::AtomicUsize);
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
 }

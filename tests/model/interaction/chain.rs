@@ -190,12 +190,13 @@ impl History {
         let by_hand = self.by_hand.take();
         let is_list = matches!(event.what, What::Ejected { .. } | What::Removed { .. });
         if !is_list {
-            let replaced = |what: &What| match what {
-                What::TargetsReplaced { .. } | What::TargetAdded { .. } => true,
-                What::TargetRemoved { .. } | What::TargetWeighed { .. } => true,
-                _ => false,
-            };
-            self.relisted = replaced(&event.what);
+            self.relisted = matches!(
+                event.what,
+                What::TargetsReplaced { .. }
+                    | What::TargetAdded { .. }
+                    | What::TargetRemoved { .. }
+                    | What::TargetWeighed { .. }
+            );
             if let Some(left) = self.left.take() {
                 self.check_left(left)?;
             }
