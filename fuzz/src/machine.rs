@@ -3,25 +3,29 @@
 //!
 //! `tests/model` goes through the same operations with the settings that every dependency has; here are all
 //! the limits as well, and the coverage leads the way.
+//!
+//! Every input ends. A call that goes on and on at one instant is a livelock, and a find: within one poll
+//! [`Watched`] sees it, and from poll to poll [`Bench::run`].
 
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
-use dace::sim::{Answer, Server, Sim, SimBackend, SimRuntime};
+use dace::sim::{Answer, Server, Sim, SimBackend, SimRuntime, SimSleep};
 use dace::{
-    AdaptiveLimit, Backoff, Balancing, Breaker, Budget, Hedge, HttpError, Policy, Priority,
-    RateLimit, Throttle,
+    AdaptiveLimit, Backoff, Balancing, Breaker, Budget, Hedge, HttpError, Instant, Policy,
+    Priority, RateLimit, Runtime, Throttle,
 };
 
-type Dependency = dace::Dependency<SimRuntime, SimBackend>;
-type Call = dace::Call<SimRuntime, SimBackend>;
-type Response = dace::Response<SimRuntime, SimBackend>;
+type Dependency = dace::Dependency<Watched, SimBackend>;
+type Call = dace::Call<Watched, SimBackend>;
+type Response = dace::Response<Watched, SimBackend>;
 type Outcome = Result<Option<Response>, dace::Error<HttpError>>;
 
 const HOSTS: [&str; 3] = ["http://a", "http://b", "http://c"];
@@ -29,6 +33,13 @@ const MOST_OPS: usize = 200;
 
 /// The longest that a call lasts, and that the clock goes back in all.
 const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often a call may be polled at one instant: it waits for few things, and each of them wakes it a few
+/// times at the most.
+const POLLS: usize = 100;
+
+/// How often the clock may be read within one poll. Every turn of a loop in dace reads it.
+const READS: u32 = 10_000;
 
 const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -164,6 +175,36 @@ impl Settings {
     }
 }
 
+/// The simulation's runtime, which counts how often its clock is read.
+struct Watched {
+    inner: SimRuntime,
+    /// Since the last poll began.
+    reads: Arc<AtomicU32>,
+}
+
+impl Runtime for Watched {
+    type Lock<T: Send + 'static> = Mutex<T>;
+    type Sleep = SimSleep;
+
+    fn now(&self) -> Instant {
+        let reads = self.reads.fetch_add(1, Ordering::Relaxed);
+        assert!(reads < READS, "a livelock: one poll asks for the time again and again");
+        self.inner.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> SimSleep {
+        self.inner.sleep_until(deadline)
+    }
+
+    fn seed(&self) -> u64 {
+        self.inner.seed()
+    }
+
+    fn unix_time(&self) -> Option<Duration> {
+        self.inner.unix_time()
+    }
+}
+
 #[derive(Default)]
 struct Flag(AtomicBool);
 
@@ -184,6 +225,7 @@ struct Live {
 struct Bench {
     settings: Settings,
     sim: Sim,
+    reads: Arc<AtomicU32>,
     servers: Vec<Server>,
     dependency: Dependency,
     live: Vec<Live>,
@@ -206,15 +248,19 @@ impl Bench {
             policy =
                 policy.balancer(balancing[usize::from(settings.balancer % 4 - 1)]).targets(HOSTS);
         }
+        let reads = Arc::new(AtomicU32::new(0));
+        let watched = Watched { inner: sim.runtime(), reads: reads.clone() };
         let dependency = Dependency::builder("test")
             .policy(policy)
-            .build_with(sim.runtime(), sim.backend())
+            .build_with(watched, sim.backend())
             .expect("the settings are right");
         let (live, kept, back) = (Vec::new(), Vec::new(), Duration::ZERO);
-        Self { settings, sim, servers, dependency, live, kept, back, listed: vec![0, 1, 2] }
+        let listed = vec![0, 1, 2];
+        Self { settings, sim, reads, servers, dependency, live, kept, back, listed }
     }
 
     fn step(&mut self, op: Op) {
+        self.reads.store(0, Ordering::Relaxed);
         match op {
             Op::Start { kind, host, timeout, priority, sticky } => {
                 self.start(
@@ -226,7 +272,7 @@ impl Bench {
                 );
             }
             Op::Poll(number) if !self.live.is_empty() => {
-                self.poll(usize::from(number) % self.live.len());
+                let _ended = self.poll(usize::from(number) % self.live.len());
             }
             Op::Drop(number) if !self.live.is_empty() => {
                 let index = usize::from(number) % self.live.len();
@@ -237,7 +283,9 @@ impl Bench {
                 drop(self.kept.remove(index));
             }
             Op::Poll(_) | Op::Drop(_) | Op::DropKept(_) => {}
-            Op::Run => self.run(),
+            Op::Run => {
+                let _good = self.run();
+            }
             Op::Pass(millis) => self.sim.advance(ms(millis.into())),
             Op::PassLong(tenths) => self.sim.advance(ms(100 * u64::from(tenths))),
             Op::Back(millis) if self.back < TIMEOUT => {
@@ -323,30 +371,39 @@ impl Bench {
         }
     }
 
-    fn poll(&mut self, index: usize) {
+    /// Whether the call had a value, if it ended well.
+    fn poll(&mut self, index: usize) -> Option<bool> {
+        self.reads.store(0, Ordering::Relaxed);
         let live = &mut self.live[index];
         live.woken.0.store(false, Ordering::Relaxed);
         let waker = Waker::from(live.woken.clone());
         let mut cx = Context::from_waker(&waker);
         match catch_unwind(AssertUnwindSafe(|| live.future.as_mut().poll(&mut cx))) {
-            Ok(Poll::Pending) => {}
+            Ok(Poll::Pending) => None,
             Ok(Poll::Ready(outcome)) => {
                 drop(self.live.remove(index));
+                let good = outcome.is_ok();
                 self.kept.extend(outcome.ok().flatten());
+                Some(good)
             }
-            Err(panic) if panic.is::<OnPurpose>() => drop(self.live.remove(index)),
+            Err(panic) if panic.is::<OnPurpose>() => {
+                drop(self.live.remove(index));
+                Some(false)
+            }
             Err(panic) => resume_unwind(panic),
         }
     }
 
-    /// Polls all that were woken, until none is.
-    fn run(&mut self) {
-        for _ in 0..10_000 {
+    /// Polls all that were woken, until none is. Answers whether the last one that ended did so well.
+    fn run(&mut self) -> bool {
+        let mut good = false;
+        for _ in 0..=POLLS * self.live.len() {
             let woken = |live: &Live| live.woken.0.load(Ordering::Relaxed);
-            let Some(index) = self.live.iter().position(woken) else { return };
-            self.poll(index);
+            let Some(index) = self.live.iter().position(woken) else { return good };
+            good = self.poll(index).unwrap_or(good);
         }
-        panic!("calls wake each other for ever");
+        let left = self.live.len();
+        panic!("a livelock: {left} calls wake themselves, or each other, again and again");
     }
 
     fn check(&self) {
@@ -370,18 +427,8 @@ impl Bench {
 
     /// Everybody who is left runs to the end; nothing is lent; and the servers, being well, are used.
     fn end(mut self) {
-        let bound = 2 * TIMEOUT + self.back;
-        let mut waited = Duration::ZERO;
         self.kept.clear();
-        self.run();
-        while !self.live.is_empty() {
-            assert!(waited <= bound, "a call never ends: {}", self.dependency.snapshot());
-            self.kept.clear();
-            self.sim.advance(ms(10));
-            waited += ms(10);
-            self.run();
-        }
-        self.kept.clear();
+        self.run_to_the_end(2 * TIMEOUT + self.back);
         let snapshot = self.dependency.snapshot();
         assert_eq!((snapshot.calls, snapshot.attempts, snapshot.queued), (0, 0, 0), "{snapshot}");
         for endpoint in &snapshot.endpoints {
@@ -392,8 +439,24 @@ impl Bench {
             assert_eq!(server.open(), 0, "{snapshot}");
         }
         self.recover();
+        self.reads.store(0, Ordering::Relaxed);
         let close = self.dependency.close(Duration::ZERO);
         self.sim.run(close);
+    }
+
+    /// Until no call is left, which is within `bound`. Answers whether the last one ended well.
+    fn run_to_the_end(&mut self, bound: Duration) -> bool {
+        let mut waited = Duration::ZERO;
+        let mut good = self.run();
+        while !self.live.is_empty() {
+            assert!(waited <= bound, "a call never ends: {}", self.dependency.snapshot());
+            self.kept.clear();
+            self.sim.advance(ms(10));
+            waited += ms(10);
+            good = self.run();
+        }
+        self.kept.clear();
+        good
     }
 
     fn recover(&mut self) {
@@ -408,9 +471,7 @@ impl Bench {
             // Pauses, open circuits and leases end; a call in 250 ms for 20 s is more than enough.
             for _ in 0..80 {
                 self.start(Kind::Get, host, None, 1, false);
-                let Some(live) = self.live.pop() else { unreachable!("it was pushed") };
-                let outcome = self.sim.run(live.future);
-                served = outcome.is_ok();
+                served = self.run_to_the_end(TIMEOUT);
                 if served {
                     break;
                 }

@@ -1,5 +1,9 @@
 //! Client-side throttling.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use dace::{Reason, RoundRobin, Throttle, What};
@@ -14,6 +18,15 @@ fn at_a(sim: &Sim, set: impl FnOnce(Builder) -> Builder) -> Dependency {
             builder.targets(["http://a:80"]).retry_attempts(0).max_open_per_netloc(10_000);
         set(builder.circuit_reset_timeout(Duration::ZERO))
     })
+}
+
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn throttled(dependency: &Dependency) -> u32 {
@@ -52,6 +65,56 @@ fn a_call_waits_for_a_server_that_is_only_full_though_another_one_is_throttled()
         };
         assert!(!calls.iter().any(refused), "{calls:?}");
     });
+}
+
+/// Found by fuzzing. The place that it did not take was offered to it again, which woke it, at the same
+/// instant, until the dice fell in its favour: a busy loop, and a throttle that held back nobody who waited.
+#[test]
+fn a_call_that_a_throttle_refused_waits_for_the_others_alone() {
+    let sim = Sim::new(1);
+    let (a, b) = (sim.server("http://a:80"), sim.server("http://b:80"));
+    a.answers(.., 503);
+    b.hangs(secs(1)..secs(3));
+    let both = dependency(&sim, |builder| {
+        let builder = builder.load_balancer(RoundRobin::new(["http://a:80", "http://b:80"]));
+        let throttle = Throttle::new().allowance(0).window(secs(600));
+        let builder = builder.throttle(throttle).retry_attempts(0).queue(5).timeout(secs(30));
+        builder.circuit_reset_timeout(Duration::ZERO).max_open_per_netloc(1)
+    });
+    sim.run(async {
+        while throttled(&both) < 998 {
+            let _ = get_root(&both).await;
+        }
+    });
+    sim.advance(secs(1));
+    let flag = Arc::new(Flag::default());
+    let waker = Waker::from(flag.clone());
+    let mut cx = Context::from_waker(&waker);
+    // Until one of them is at `b`, which is full then.
+    let held = loop {
+        let mut call = Box::pin(get_root(&both));
+        if call.as_mut().poll(&mut cx).is_pending() {
+            break call;
+        }
+    };
+    let (before, at_a) = (throttled(&both), a.requests());
+    let mut waits = pin!(get_root(&both));
+    let mut polls = 0;
+    for _ in 0..100 {
+        loop {
+            polls += 1;
+            assert!(polls <= 500, "it is woken again and again at {:?}", sim.elapsed());
+            assert!(waits.as_mut().poll(&mut cx).is_pending(), "`b` is full, and `a` refused it");
+            if !flag.0.swap(false, Ordering::Relaxed) {
+                break;
+            }
+        }
+        sim.advance(ms(10));
+    }
+    assert_eq!((throttled(&both), a.requests()), (before, at_a), "the dice fell once");
+    drop(held);
+    sim.advance(secs(2));
+    assert!(sim.run(waits).is_ok(), "it has the place at `b`");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::targets::{Listed, Picker};
 use crate::machine::Again;
 use crate::machine::balancer::Choice;
 use crate::machine::circuit::{Admission, Pass, Refused};
-use crate::machine::queue::{Wakes, Want};
+use crate::machine::queue::{TicketId, Wakes, Want};
 use crate::policy::Rules;
 use crate::refusal::{Reason, Refusal};
 use crate::{ConfigError, Instant, Scheme, Target};
@@ -45,6 +45,8 @@ pub(super) struct Ask<'a> {
     pub(super) proposal: &'a Proposal,
     /// The call's sticky key.
     pub(super) key: Option<&'a str>,
+    /// Where it waits, if it does.
+    pub(super) ticket: Option<TicketId>,
 }
 
 /// The answer.
@@ -52,8 +54,8 @@ pub(super) struct Ask<'a> {
 #[must_use]
 pub(super) enum Admit {
     Go(Grant),
-    /// Somebody was only full: it may wait.
-    Full(Want<EndpointId>, Refusal),
+    /// Somebody was only full: it may wait, but not for those whose throttles refused it.
+    Full(Want<EndpointId>, Refusal, Vec<EndpointId>),
     Refused(Refusal),
 }
 
@@ -119,7 +121,7 @@ impl Cluster {
             endpoint.note_wait(now, policy);
             let refusal = refusal(now, endpoint.netloc.clone(), shut);
             return match shut {
-                Shut::Full | Shut::Rate(_) => Admit::Full(Want::Permit(id), refusal),
+                Shut::Full | Shut::Rate(_) => Admit::Full(Want::Permit(id), refusal, Vec::new()),
                 Shut::Paused(_) | Shut::Circuit(_) | Shut::Throttled => Admit::Refused(refusal),
             };
         }
@@ -171,8 +173,9 @@ impl Cluster {
         wakes: &mut Wakes,
     ) -> Admit {
         // Each round but the last ends because an endpoint that looked willing was not: its probe's
-        // lease had run out, or it is throttled. Each happens at most once an endpoint.
-        let mut shed = Vec::new();
+        // lease had run out, or it is throttled. Each happens at most once an endpoint; and who waits is
+        // throttled once, not each time that it looks again, until the dice fall in its favour.
+        let mut shed = ask.ticket.map_or(Vec::new(), |ticket| self.queue.declined(ticket).to_vec());
         for _ in 0..=2 * self.targets.list.len() {
             let picked = match self.probe_due(now, policy, ask) {
                 Some(index) => Some(Choice::Take(index)),
@@ -180,7 +183,7 @@ impl Cluster {
             };
             let index = match picked {
                 Some(Choice::Take(index)) => index,
-                Some(Choice::Wait(index)) => return self.full_at(now, policy, index),
+                Some(Choice::Wait(index)) => return self.full_at(now, policy, index, shed),
                 None => break,
             };
             let Listed { endpoint, scheme, .. } = self.targets.list[index];
@@ -196,10 +199,11 @@ impl Cluster {
         if let Some(admit) = self.admit_in_panic(now, policy, ask, &mut shed) {
             return admit;
         }
-        match (self.refuse_balanced(now, policy), shed.first()) {
+        match (self.refuse_balanced(now, policy, &shed), shed.first()) {
             (Admit::Refused(_), Some(&id)) => self.refuse_throttled(now, id),
             // Somebody was only full: that is worth a wait.
-            (refused, _) => refused,
+            (Admit::Full(want, refusal, _), _) => Admit::Full(want, refusal, shed),
+            (other, _) => other,
         }
     }
 
@@ -267,7 +271,9 @@ impl Cluster {
         while let Some(choice) = self.choose(now, policy, ask, shed, true) {
             let index = match choice {
                 Choice::Take(index) => index,
-                Choice::Wait(index) => return Some(self.full_at(now, policy, index)),
+                Choice::Wait(index) => {
+                    return Some(self.full_at(now, policy, index, core::mem::take(shed)));
+                }
             };
             let Listed { endpoint, scheme, .. } = self.targets.list[index];
             if self.sheds(now, policy, endpoint, true) {
@@ -282,18 +288,24 @@ impl Cluster {
     }
 
     /// The call goes to this one or nowhere, and it is full, or has no token.
-    fn full_at(&mut self, now: Instant, policy: &Rules, index: usize) -> Admit {
+    fn full_at(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        index: usize,
+        shed: Vec<EndpointId>,
+    ) -> Admit {
         let id = self.targets.list[index].endpoint;
         let endpoint = &mut self.table[id];
         endpoint.note_wait(now, policy);
         let token = endpoint.lacks_token(now, policy).filter(|_| !endpoint.is_full(policy));
         let shut = token.map_or(Shut::Full, Shut::Rate);
-        Admit::Full(Want::Permit(id), refusal(now, endpoint.netloc.clone(), shut))
+        Admit::Full(Want::Permit(id), refusal(now, endpoint.netloc.clone(), shut), shed)
     }
 
-    /// Nobody lets the call in: it may wait for the full ones, else the one that opens first tells
-    /// when.
-    fn refuse_balanced(&mut self, now: Instant, policy: &Rules) -> Admit {
+    /// Nobody lets the call in: it may wait for the full ones that did not shed it, else the one that opens
+    /// first tells when.
+    fn refuse_balanced(&mut self, now: Instant, policy: &Rules, shed: &[EndpointId]) -> Admit {
         if policy.limits.is_some() {
             for listed in &self.targets.list {
                 self.table[listed.endpoint].note_wait(now, policy);
@@ -303,7 +315,8 @@ impl Cluster {
             Some((id, look(now, policy, &self.table, id, force).err()?))
         };
         let waits = policy.queue > 0;
-        let first = self.targets.forced().filter_map(shut).min_by_key(|&(_, shut)| match shut {
+        let others = self.targets.forced().filter(|(id, _)| !shed.contains(id));
+        let first = others.filter_map(shut).min_by_key(|&(_, shut)| match shut {
             Shut::Full => (0, Instant::EPOCH),
             Shut::Rate(at) => (if waits { 1 } else { 2 }, at),
             Shut::Paused(until) | Shut::Circuit(Again::At(until)) => (2, until),
@@ -314,7 +327,7 @@ impl Cluster {
         };
         let refusal = refusal(now, self.table[id].netloc.clone(), shut);
         match shut {
-            Shut::Full | Shut::Rate(_) => Admit::Full(Want::Any, refusal),
+            Shut::Full | Shut::Rate(_) => Admit::Full(Want::Any, refusal, Vec::new()),
             Shut::Paused(_) | Shut::Circuit(_) | Shut::Throttled => Admit::Refused(refusal),
         }
     }

@@ -172,6 +172,7 @@ impl Cluster {
             deadline,
             proposal: &Proposal::Unasked,
             key: None,
+            ticket: None,
         };
         match self.admit_at(now, policy, &ask, endpoint, None, wakes) {
             Admit::Go(grant) => {
@@ -184,11 +185,11 @@ impl Cluster {
                 self.arrive(now, policy, id, visit, moves, wakes);
                 Ok(None)
             }
-            Admit::Full(want, refusal) if moves => {
+            Admit::Full(want, refusal, _) if moves => {
                 self.give_back_charged(now, policy, id, wakes);
                 Err((want, refusal))
             }
-            Admit::Full(_, refusal) | Admit::Refused(refusal) => {
+            Admit::Full(_, refusal, _) | Admit::Refused(refusal) => {
                 Ok(Some(self.refuse_exchange(now, id, refusal)))
             }
         }

@@ -15,6 +15,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use slotmap::SlotMap;
+use smallvec::SmallVec;
 
 use crate::Instant;
 use crate::shared_limit::Grants;
@@ -135,6 +136,8 @@ struct Ticket<P> {
     joined: Instant,
     waker: Waker,
     state: State<P>,
+    /// Whose permits it does not want any more.
+    declined: SmallVec<[P; 2]>,
 }
 
 /// A waiter that left.
@@ -183,6 +186,12 @@ enum State<P> {
     Lapsed,
     /// Had to make room: it leaves when it is polled.
     Shed,
+}
+
+impl<P: PartialEq> Ticket<P> {
+    fn declines(&self, place: Want<P>) -> bool {
+        matches!(place, Want::Permit(place) if self.declined.contains(&place))
+    }
 }
 
 impl<P: Copy + PartialEq> Default for Queue<P> {
@@ -239,6 +248,7 @@ impl<P: Copy + PartialEq> Queue<P> {
             joined: now,
             waker,
             state: State::Waiting,
+            declined: SmallVec::new(),
         });
         line.order.push_back(id);
         id
@@ -290,6 +300,22 @@ impl<P: Copy + PartialEq> Queue<P> {
         }
     }
 
+    /// The waiter goes on waiting, but not for a permit at any of these: it is offered none again. What is
+    /// kept for it now stays.
+    pub fn decline(&mut self, id: TicketId, places: &[P]) {
+        let Some(ticket) = self.tickets.get_mut(id) else { return };
+        for place in places {
+            if !ticket.declined.contains(place) {
+                ticket.declined.push(*place);
+            }
+        }
+    }
+
+    /// Whose permits the waiter does not want any more.
+    pub fn declined(&self, id: TicketId) -> &[P] {
+        self.tickets.get(id).map_or(&[], |ticket| &ticket.declined)
+    }
+
     /// The waiter leaves.
     pub fn leave(&mut self, now: Instant, id: TicketId) -> Option<Left<P>> {
         let ticket = self.tickets.remove(id)?;
@@ -327,7 +353,7 @@ impl<P: Copy + PartialEq> Queue<P> {
             let Some(ticket) = self.tickets.get_mut(*id) else {
                 continue;
             };
-            if ticket.state == State::Waiting && fits(ticket.want) {
+            if ticket.state == State::Waiting && fits(ticket.want) && !ticket.declines(place) {
                 let until = now.after(OFFER);
                 ticket.state = State::Offered { place, until };
                 self.offers.push_back((until, *id));

@@ -133,8 +133,13 @@ impl CallMachine {
             deadline,
             proposal: self.proposal(),
             key: self.key(),
+            ticket,
         };
         let admitted = cluster.admit(now, policy, &ask, wakes);
+        if let (Some(ticket), Admit::Full(_, _, shed)) = (ticket, &admitted) {
+            // Before what it did not take is offered on: else it would be offered that again, at once.
+            cluster.queue.decline(ticket, shed);
+        }
         if let Some(place) = offer {
             cluster.offer_on(now, policy, place, wakes);
         }
@@ -143,7 +148,7 @@ impl CallMachine {
                 self.leave(now, policy, cluster, ticket, wakes);
                 self.run(now, cluster, grant, deadline, grants.take())
             }
-            Admit::Full(want, mut refusal) => {
+            Admit::Full(want, mut refusal, shed) => {
                 let start_by = self.deadline.before(SHORTEST_ATTEMPT);
                 let rank = Priority::rank(self.priority, self.attempts > 0);
                 let turn = cluster.turn(now, policy, rank, want, &mut refusal, ticket);
@@ -158,7 +163,9 @@ impl CallMachine {
                     Some(ticket) => ticket,
                     None => {
                         self.leave(now, policy, cluster, ticket, wakes);
-                        cluster.join_queue(now, self.call, rank, want, waker)
+                        let ticket = cluster.join_queue(now, self.call, rank, want, waker);
+                        cluster.queue.decline(ticket, &shed);
+                        ticket
                     }
                 };
                 self.state = State::Queued(ticket);

@@ -81,6 +81,7 @@ impl CallMachine {
             deadline,
             proposal: &proposal,
             key: self.key(),
+            ticket: None,
         };
         let Some(grant) = cluster.admit_beside(now, policy, &ask, wakes) else {
             return alone;

@@ -110,6 +110,22 @@ fn who_waits_for_something_else_is_passed_over_and_keeps_his_place() {
 }
 
 #[test]
+fn who_declined_a_place_is_offered_others_alone_and_keeps_his_turn() {
+    let mut bench = Bench::new(&[Want::Any; 2]);
+    bench.queue.decline(bench.tickets[0], &[6, 7]);
+    bench.queue.decline(bench.tickets[0], &[7]);
+    assert_eq!(bench.queue.declined(bench.tickets[0]), [6, 7]);
+    assert!(bench.offer(at(0)));
+    assert_eq!(bench.rung(), [0, 1], "the next one has it");
+    assert!(!bench.offer(at(0)), "nobody else wants one there");
+    let mut wakes = Wakes::new();
+    assert!(bench.queue.try_offer(at(0), Want::Permit(8), |_| true, &mut wakes));
+    wakes.wake();
+    assert_eq!(bench.rung(), [1, 1], "it is the first still");
+    assert_eq!(bench.poll(0), Some(Want::Permit(8)));
+}
+
+#[test]
 fn an_offer_is_taken_once_and_is_nobodys_before() {
     let mut bench = Bench::new(&[Want::Any; 2]);
     assert_eq!(bench.poll(0), None);
