@@ -177,9 +177,10 @@ impl Sender {
         let left_out = rate < 1.0 && record.is_sampled() && queue.rng.f64() >= rate;
         let has_room = !queue.over && queue.records.len() < capacity;
         let queued = !left_out && has_room;
+        let says_open = record.says_open();
         if let Some(open) = open {
             source.open.store(open, Ordering::Relaxed);
-            if !queued {
+            if !(queued && says_open) {
                 // The thread looks at it after it had this lock, or was woken; with a record it knows.
                 source.open_changed.store(true, Ordering::SeqCst);
             }
@@ -306,7 +307,8 @@ impl Thread {
         for (number, record) in records.drain(..) {
             let source = &sources[&number];
             if record.says_open() {
-                source.open_changed.store(true, Ordering::Relaxed);
+                // Not stored: what was stored with a flag that this one replaces has to be seen too.
+                source.open_changed.swap(true, Ordering::AcqRel);
             }
             let around = Around {
                 prefix: &source.prefix,

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use dace::{Instant, Runtime};
-use dace_sim::{Sim, SimRuntime};
+use dace_sim::{Answer, Sim, SimRuntime};
 
 use crate::support::{Count, Error, assert_all_back, dependency, get, get_root, ms, secs};
 
@@ -50,6 +50,23 @@ fn a_call_whose_deadline_passes_while_it_is_polled_ends_as_a_timeout() {
     for micros in 1..50 {
         let sim = Sim::new(1);
         sim.server("http://a:80").hangs(..);
+        let creeping = Creeping(sim.runtime(), AtomicU64::new(0));
+        let builder = dace::Dependency::builder("a").timeout(Duration::from_micros(micros));
+        let a = builder.targets(["http://a:80"]).build_with(creeping, sim.backend()).unwrap();
+        let call = a.call(|call| async move { call.http().get("/").send().await?.text().await });
+        let error: Error = sim.run(call).unwrap_err();
+        assert!(matches!(error, Error::Timeout { .. }), "{micros} µs: {error:?}");
+    }
+}
+
+/// Likewise where there is always another piece of a body to read.
+#[test]
+fn a_call_whose_deadline_passes_while_it_reads_ends_as_a_timeout() {
+    for micros in 1..200 {
+        let sim = Sim::new(1);
+        sim.server("http://a:80").handler(|_| {
+            (0..400).fold(Answer::ok("x"), |answer, _| answer.piece(Duration::ZERO, "x"))
+        });
         let creeping = Creeping(sim.runtime(), AtomicU64::new(0));
         let builder = dace::Dependency::builder("a").timeout(Duration::from_micros(micros));
         let a = builder.targets(["http://a:80"]).build_with(creeping, sim.backend()).unwrap();

@@ -1,6 +1,7 @@
 //! Client-side throttling.
 
-use std::pin::pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
@@ -75,28 +76,11 @@ fn a_call_that_a_throttle_refused_waits_for_the_others_alone() {
     let (a, b) = (sim.server("http://a:80"), sim.server("http://b:80"));
     a.answers(.., 503);
     b.hangs(secs(1)..secs(3));
-    let both = dependency(&sim, |builder| {
-        let builder = builder.load_balancer(RoundRobin::new(["http://a:80", "http://b:80"]));
-        let throttle = Throttle::new().allowance(0).window(secs(600));
-        let builder = builder.throttle(throttle).retry_attempts(0).queue(5).timeout(secs(30));
-        builder.circuit_reset_timeout(Duration::ZERO).max_open_per_netloc(1)
-    });
-    sim.run(async {
-        while throttled(&both) < 998 {
-            let _ = get_root(&both).await;
-        }
-    });
-    sim.advance(secs(1));
+    let both = one_throttled(&sim, secs(600));
     let flag = Arc::new(Flag::default());
     let waker = Waker::from(flag.clone());
     let mut cx = Context::from_waker(&waker);
-    // Until one of them is at `b`, which is full then.
-    let held = loop {
-        let mut call = Box::pin(get_root(&both));
-        if call.as_mut().poll(&mut cx).is_pending() {
-            break call;
-        }
-    };
+    let held = held(&both, &mut cx);
     let (before, at_a) = (throttled(&both), a.requests());
     let mut waits = pin!(get_root(&both));
     let mut polls = 0;
@@ -115,6 +99,48 @@ fn a_call_that_a_throttle_refused_waits_for_the_others_alone() {
     drop(held);
     sim.advance(secs(2));
     assert!(sim.run(waits).is_ok(), "it has the place at `b`");
+}
+
+#[test]
+fn who_waits_elsewhere_is_let_in_where_it_was_throttled_once_that_server_accepts_again() {
+    let sim = Sim::new(1);
+    let (a, b) = (sim.server("http://a:80"), sim.server("http://b:80"));
+    a.answers(..secs(1), 503);
+    b.hangs(secs(1)..secs(50));
+    let both = one_throttled(&sim, secs(10));
+    let held = held(&both, &mut Context::from_waker(Waker::noop()));
+    let at_a = a.requests();
+    assert!(sim.run(get_root(&both)).is_ok(), "once what `a` refused is out of the window");
+    assert!(sim.elapsed() < secs(13), "{:?}", sim.elapsed());
+    assert_eq!(a.requests(), at_a + 1);
+    drop(held);
+}
+
+/// Of two servers with one place each, `a` is throttled.
+fn one_throttled(sim: &Sim, window: Duration) -> Dependency {
+    let both = dependency(sim, |builder| {
+        let builder = builder.load_balancer(RoundRobin::new(["http://a:80", "http://b:80"]));
+        let throttle = Throttle::new().allowance(0).window(window);
+        let builder = builder.throttle(throttle).retry_attempts(0).queue(5).timeout(secs(30));
+        builder.circuit_reset_timeout(Duration::ZERO).max_open_per_netloc(1)
+    });
+    sim.run(async {
+        while throttled(&both) < 998 {
+            let _ = get_root(&both).await;
+        }
+    });
+    sim.advance(secs(1));
+    both
+}
+
+/// A call that is at `b`, which is full then.
+fn held<'a>(both: &'a Dependency, cx: &mut Context<'_>) -> Pin<Box<impl Future + use<'a>>> {
+    loop {
+        let mut call = Box::pin(get_root(both));
+        if call.as_mut().poll(cx).is_pending() {
+            return call;
+        }
+    }
 }
 
 #[test]

@@ -175,7 +175,7 @@ impl Cluster {
         // Each round but the last ends because an endpoint that looked willing was not: its probe's
         // lease had run out, or it is throttled. Each happens at most once an endpoint; and who waits is
         // throttled once, not each time that it looks again, until the dice fall in its favour.
-        let mut shed = ask.ticket.map_or(Vec::new(), |ticket| self.queue.declined(ticket).to_vec());
+        let mut shed = self.still_throttled(now, policy, ask);
         for _ in 0..=2 * self.targets.list.len() {
             let picked = match self.probe_due(now, policy, ask) {
                 Some(index) => Some(Choice::Take(index)),
@@ -199,10 +199,10 @@ impl Cluster {
         if let Some(admit) = self.admit_in_panic(now, policy, ask, &mut shed) {
             return admit;
         }
-        match (self.refuse_balanced(now, policy, &shed), shed.first()) {
-            (Admit::Refused(_), Some(&id)) => self.refuse_throttled(now, id),
+        let throttled = shed.first().copied();
+        match (self.refuse_balanced(now, policy, shed), throttled) {
+            (Admit::Refused(_), Some(id)) => self.refuse_throttled(now, id),
             // Somebody was only full: that is worth a wait.
-            (Admit::Full(want, refusal, _), _) => Admit::Full(want, refusal, shed),
             (other, _) => other,
         }
     }
@@ -305,7 +305,7 @@ impl Cluster {
 
     /// Nobody lets the call in: it may wait for the full ones that did not shed it, else the one that opens
     /// first tells when.
-    fn refuse_balanced(&mut self, now: Instant, policy: &Rules, shed: &[EndpointId]) -> Admit {
+    fn refuse_balanced(&mut self, now: Instant, policy: &Rules, shed: Vec<EndpointId>) -> Admit {
         if policy.limits.is_some() {
             for listed in &self.targets.list {
                 self.table[listed.endpoint].note_wait(now, policy);
@@ -327,7 +327,7 @@ impl Cluster {
         };
         let refusal = refusal(now, self.table[id].netloc.clone(), shut);
         match shut {
-            Shut::Full | Shut::Rate(_) => Admit::Full(Want::Any, refusal, Vec::new()),
+            Shut::Full | Shut::Rate(_) => Admit::Full(Want::Any, refusal, shed),
             Shut::Paused(_) | Shut::Circuit(_) | Shut::Throttled => Admit::Refused(refusal),
         }
     }

@@ -26,7 +26,7 @@ pub(crate) struct Events {
     observed: bool,
     /// Whether anybody looks, or a call is reported.
     active: bool,
-    /// The oldest first. It is taken whole but for a burst, so nothing else would be faster.
+    /// The oldest first. It is taken whole, but for a burst.
     ring: Vec<Event>,
     delivering: bool,
     /// The room of the last batch, for the next one.

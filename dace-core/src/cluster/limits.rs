@@ -4,7 +4,10 @@
 
 use core::time::Duration;
 
+use alloc::vec::Vec;
+
 use super::Cluster;
+use super::admission::Ask;
 use super::attempt::Visit;
 use super::endpoint::{Endpoint, EndpointId};
 use crate::machine::accepts::Accepts;
@@ -209,6 +212,25 @@ impl Cluster {
         }
         let limits = endpoint.limits.get_or_insert_default();
         limits.accepts.sheds(now, throttle, &mut self.rng)
+    }
+
+    /// Those that throttled it while it waited, and still would: who accepts again is asked again.
+    pub(super) fn still_throttled(
+        &self,
+        now: Instant,
+        policy: &Rules,
+        ask: &Ask<'_>,
+    ) -> Vec<EndpointId> {
+        let throttle = policy.limits.as_ref().and_then(|rules| rules.throttle.as_ref());
+        let (Some(ticket), Some(throttle)) = (ask.ticket, throttle) else { return Vec::new() };
+        // Who is listed is known: of others the table may have forgotten.
+        let listed = |id| self.targets.list.iter().any(|listed| listed.endpoint == id);
+        let throttles = |id| {
+            let limits = self.table[id].limits.as_ref();
+            limits.is_some_and(|limits| limits.accepts.thousandths(now, throttle) > 0)
+        };
+        let declined = self.queue.declined(ticket).iter().copied();
+        declined.filter(|&id| listed(id) && throttles(id)).collect()
     }
 
     /// The turn of somebody who waits for a token, or would; `refusal` then says when it is. `None` if it

@@ -136,7 +136,7 @@ struct Ticket<P> {
     joined: Instant,
     waker: Waker,
     state: State<P>,
-    /// Whose permits it does not want any more.
+    /// Whose permits it does not want.
     declined: SmallVec<[P; 2]>,
 }
 
@@ -300,18 +300,15 @@ impl<P: Copy + PartialEq> Queue<P> {
         }
     }
 
-    /// The waiter goes on waiting, but not for a permit at any of these: it is offered none again. What is
-    /// kept for it now stays.
+    /// The waiter goes on waiting, but not for a permit at any of these: it is offered none there, until it
+    /// says otherwise. What is kept for it now stays.
     pub fn decline(&mut self, id: TicketId, places: &[P]) {
-        let Some(ticket) = self.tickets.get_mut(id) else { return };
-        for place in places {
-            if !ticket.declined.contains(place) {
-                ticket.declined.push(*place);
-            }
+        if let Some(ticket) = self.tickets.get_mut(id) {
+            ticket.declined = SmallVec::from_slice(places);
         }
     }
 
-    /// Whose permits the waiter does not want any more.
+    /// Whose permits the waiter does not want.
     pub fn declined(&self, id: TicketId) -> &[P] {
         self.tickets.get(id).map_or(&[], |ticket| &ticket.declined)
     }

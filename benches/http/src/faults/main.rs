@@ -2,7 +2,7 @@
 //! its place, and an oracle that knows which backends are well.
 //!
 //! ```text
-//! cd benches/http && cargo run --release --bin faults            # half an hour, a Markdown table
+//! cd benches/http && cargo run --release --bin faults            # twenty minutes, a Markdown table
 //! cd benches/http && cargo run --release --bin faults -- --quick
 //! ```
 //!

@@ -181,7 +181,7 @@ pub(crate) async fn given_addresses_are_used<B: Connect>(_: &Expected) {
 }
 
 /// G6: connections are bounded, for each server and over all. Sixteen servers may be busy at once before
-/// idle connections to others are closed, the oldest first.
+/// idle connections to others are closed.
 pub(crate) async fn idle_connections_are_bounded_over_all_servers<B: Connect>(_: &Expected) {
     const IDLE: usize = 16;
     let closed: Vec<_> = (0..IDLE + 4).map(|_| Gate::new()).collect();
