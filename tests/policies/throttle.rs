@@ -4,13 +4,13 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use dace::{Reason, RoundRobin, Throttle, What};
 use dace_sim::Sim;
 
-use crate::common::{Builder, Dependency, Seen, dependency, get_root, ms, secs};
+use crate::common::{Builder, Dependency, Seen, dependency, get, get_root, ms, secs};
 
 /// One target, no breaker, no retries.
 fn at_a(sim: &Sim, set: impl FnOnce(Builder) -> Builder) -> Dependency {
@@ -116,12 +116,49 @@ fn who_waits_elsewhere_is_let_in_where_it_was_throttled_once_that_server_accepts
     drop(held);
 }
 
+#[test]
+fn who_was_throttled_by_a_server_that_is_forgotten_since_is_let_in_elsewhere() {
+    let sim = Sim::new(1);
+    let (a, _) = (sim.server("http://a:80"), sim.server("http://b:80"));
+    a.answers(.., 503);
+    let _other = sim.server("http://c:80");
+    let both = one_throttled(&sim, secs(10));
+    let knows_a = || both.snapshot().endpoints.iter().any(|one| one.netloc.to_string() == "a:80");
+    let mut cx = Context::from_waker(Waker::noop());
+    let gate = AtomicBool::new(false);
+    // At `b`, which is full then, until it goes on to another.
+    let mut holds = loop {
+        let gate = &gate;
+        let mut call = Box::pin(both.call(move |call| async move {
+            std::future::poll_fn(|_| match gate.load(Ordering::Relaxed) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            })
+            .await;
+            get(call, "http://c:80/").await
+        }));
+        if call.as_mut().poll(&mut cx).is_pending() {
+            break call;
+        }
+    };
+    let mut waits = pin!(get_root(&both));
+    assert!(waits.as_mut().poll(&mut cx).is_pending(), "`b` is full, and `a` refused it");
+    both.remove_target(&"http://a:80".parse().unwrap()).unwrap();
+    sim.advance(secs(15));
+    gate.store(true, Ordering::Relaxed);
+    let held = sim.run(holds.as_mut());
+    assert!(held.is_ok(), "{held:?}");
+    assert!(!knows_a(), "the table has forgotten it");
+    assert!(sim.run(waits).is_ok(), "it has the place at `b`");
+}
+
 /// Of two servers with one place each, `a` is throttled.
 fn one_throttled(sim: &Sim, window: Duration) -> Dependency {
     let both = dependency(sim, |builder| {
         let builder = builder.load_balancer(RoundRobin::new(["http://a:80", "http://b:80"]));
         let throttle = Throttle::new().allowance(0).window(window);
         let builder = builder.throttle(throttle).retry_attempts(0).queue(5).timeout(secs(30));
+        let builder = builder.attempt_timeout(secs(30)).max_netlocs(2);
         builder.circuit_reset_timeout(Duration::ZERO).max_open_per_netloc(1)
     });
     sim.run(async {

@@ -213,12 +213,8 @@ impl<R: Runtime, B> Delivery<'_, R, B> {
     #[inline]
     fn go_on(&mut self, most: usize) {
         let Self { shared, events, over, .. } = self;
-        let mut wakes = Wakes::new();
         // Before a waker runs, which may panic: the delivery may be somebody else's by then.
-        shared.state.with(|State { cluster, .. }| {
-            *over = !cluster.more_events(events, most, &mut wakes);
-        });
-        wakes.wake();
+        shared.locked(|_, cluster, wakes| *over = !cluster.more_events(events, most, wakes));
     }
 }
 

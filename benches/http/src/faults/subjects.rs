@@ -23,24 +23,14 @@ const RETRIES: usize = 3;
 /// Whether the call was answered with 200.
 type Answered = std::pin::Pin<Box<dyn Future<Output = bool>>>;
 
-pub(crate) const NAMES: [&str; 5] = [
-    "the oracle",
-    "dace",
-    "reqwest, in turns",
-    "reqwest-retry, to the next",
-    "tower, p2c of peak-EWMA",
+/// The first one is the oracle: it is given the backends that are well.
+pub(crate) const SUBJECTS: [(&str, fn(&[SocketAddr]) -> Call); 5] = [
+    ("the oracle", reqwest_in_turns),
+    ("dace", dace),
+    ("reqwest, in turns", reqwest_in_turns),
+    ("reqwest-retry, to the next", reqwest_retry),
+    ("tower, p2c of peak-EWMA", tower_p2c),
 ];
-
-/// The first one knows which backends are well.
-pub(crate) fn subject(name: &str, backends: &[SocketAddr], well: &[SocketAddr]) -> Call {
-    match name {
-        "the oracle" => reqwest_in_turns(well),
-        "dace" => dace(backends),
-        "reqwest, in turns" => reqwest_in_turns(backends),
-        "reqwest-retry, to the next" => reqwest_retry(backends),
-        _ => tower_p2c(backends),
-    }
-}
 
 fn dace(backends: &[SocketAddr]) -> Call {
     let dependency = dace::tokio::Dependency::builder("backends")
@@ -72,16 +62,18 @@ fn client() -> reqwest::Client {
     builder.build().expect("a client")
 }
 
+async fn is_good<E>(asked: impl Future<Output = Result<reqwest::Response, E>>) -> bool {
+    match asked.await {
+        Ok(answer) => answer.status().is_success() && answer.bytes().await.is_ok(),
+        Err(_) => false,
+    }
+}
+
 fn reqwest_in_turns(backends: &[SocketAddr]) -> Call {
     let (client, backends, turn) = (client(), backends.to_vec(), AtomicUsize::new(0));
     Box::new(move || {
         let asked = client.get(format!("http://{}/", next(&turn, &backends))).send();
-        Box::pin(async move {
-            match asked.await {
-                Ok(answer) => answer.status().is_success() && answer.bytes().await.is_ok(),
-                Err(_) => false,
-            }
-        }) as Answered
+        Box::pin(is_good(asked)) as Answered
     })
 }
 
@@ -117,15 +109,7 @@ fn reqwest_retry(backends: &[SocketAddr]) -> Call {
         .with(RetryTransientMiddleware::new_with_policy(policy))
         .with(InTurns { backends: backends.to_vec(), turn: AtomicUsize::new(0) })
         .build();
-    Box::new(move || {
-        let asked = client.get(&url).send();
-        Box::pin(async move {
-            match asked.await {
-                Ok(answer) => answer.status().is_success() && answer.bytes().await.is_ok(),
-                Err(_) => false,
-            }
-        }) as Answered
-    })
+    Box::new(move || Box::pin(is_good(client.get(&url).send())) as Answered)
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
