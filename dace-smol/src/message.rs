@@ -90,12 +90,7 @@ fn through(builder: Builder, proxy: &Proxy) -> Result<Builder, IsahcError> {
 
 /// The URL as libcurl gets it: userinfo in it would become a header.
 fn without_userinfo(url: &Url) -> String {
-    let (scheme, host) = (url.scheme().as_str(), url.host());
-    let rest = url.path_and_query();
-    match url.has_own_port() {
-        true => format!("{scheme}://{host}:{}{rest}", url.port()),
-        false => format!("{scheme}://{host}{rest}"),
-    }
+    format!("{}://{}{}", url.scheme().as_str(), url.authority(), url.path_and_query())
 }
 
 fn unsupported(what: &'static str) -> IsahcError {

@@ -5,14 +5,14 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dace_core::ConfigError;
 use dace_core::http::{
-    Connect, Fault, FaultKind, Header, HttpBackend, HttpSettings, Protocol, Request, Response,
+    Connect, Fault, FaultKind, Header, HttpBackend, HttpSettings, Protocol, Request, Response, Url,
 };
-use hyper::client::conn::http1;
+use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::body::{Hold, Lease};
@@ -22,7 +22,7 @@ use crate::pool::{Bounds, Connection, Pool};
 use crate::route::Route;
 use crate::security::{Security, Tls};
 use crate::socket::Socket;
-use crate::upload::Progress;
+use crate::upload::{Progress, Upload};
 use crate::wire::{Gauge, Wire};
 use crate::{HyperBody, HyperError, HyperHead};
 
@@ -108,64 +108,75 @@ impl HttpBackend for HyperBackend {
 }
 
 impl HyperBackend {
-    async fn exchange(
+    /// Small, since whoever calls moves it about: what is rare has a box of its own.
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice")]
+    fn exchange(
         &self,
         request: Request,
-    ) -> Result<Response<HyperHead, HyperBody>, HyperError> {
-        if Handle::try_current().is_err() {
-            let what = "hyper needs a tokio runtime; send from a task of one";
-            return Err(HyperError::unsent(FaultKind::RuntimeGone, what));
-        }
-        let (options, url) = (request.options, request.url.clone());
-        let route = Route::of(&request);
-        let progress = Arc::new(Progress::default());
-        let message = Message::new(request, progress.clone())?;
-        let limit = deadline(options.connect_timeout);
-        let link = match options.persistent {
-            true => self.link(&route, &url, limit).await?,
-            false => {
-                // It takes the place of an idle one: together they are no more than the pool may have.
-                drop(self.pool.take(&route));
-                self.open(&route, &url, limit).await?.alone()
-            }
-        };
-        match link {
-            Link::Http1(connection) => {
-                let message = message.http1(route.forwarder(self.is_http2_alone()))?;
-                let route = options.persistent.then_some(route);
-                self.over_http1(connection, message, route, progress).await
-            }
-            #[cfg(feature = "http2")]
-            Link::Http2(ticket) => over_http2(ticket, message.http2()?, progress).await,
+    ) -> impl Future<Output = Result<Response<HyperHead, HyperBody>, HyperError>> + Send {
+        async move {
+            let Some(route) = Route::of(&request) else {
+                let what = "hyper needs a tokio runtime; send from a task of one";
+                return Err(HyperError::unsent(FaultKind::RuntimeGone, what));
+            };
+            let persistent = request.options.persistent;
+            let progress = Arc::new(Progress::default());
+            let (url, within) = (request.url.clone(), request.options.connect_timeout);
+            let message = Message::new(request, progress.clone())?;
+            let (mut connection, message) = {
+                let link = match self.at_hand(&route, persistent) {
+                    Some(link) => link,
+                    None => Box::pin(self.connect(&route, &url, within, persistent)).await?,
+                };
+                match link {
+                    Link::Http1(connection) => {
+                        (connection, message.http1(route.forwarder(self.is_http2_alone()))?)
+                    }
+                    #[cfg(feature = "http2")]
+                    Link::Http2(ticket) => {
+                        return Box::pin(over_http2(ticket, message.http2()?, progress)).await;
+                    }
+                }
+            };
+            connection.gauge.begin();
+            let answer = match connection.sender.try_send_request(message).await {
+                Ok(answer) => answer,
+                Err(error) => return Err(failed(&connection, &progress, error)),
+            };
+            connection.gauge.head_complete();
+            let (head, incoming) = answer.into_parts();
+            let reused = connection.reused;
+            let route = persistent.then_some(route);
+            let hold = Hold::Lease(Lease { connection, route, pool: self.pool.clone() });
+            let mut body = HyperBody::new(incoming, reused, progress, hold);
+            body.end_if_empty().await;
+            Ok(Response { head: HyperHead(head), body })
         }
     }
 
-    /// A connection that is there, or a new one.
+    /// A new connection, for whatever comes on `route` or, if it is not to be persistent, for one exchange.
+    async fn connect(
+        &self,
+        route: &Route,
+        url: &Url,
+        within: Duration,
+        persistent: bool,
+    ) -> Result<Link, HyperError> {
+        let limit = deadline(within);
+        match persistent {
+            true => self.link(route, url, limit).await,
+            false => Ok(self.open(route, url, limit).await?.alone()),
+        }
+    }
+
     #[cfg(not(feature = "http2"))]
-    async fn link(
-        &self,
-        route: &Route,
-        url: &dace_core::http::Url,
-        limit: Instant,
-    ) -> Result<Link, HyperError> {
-        match self.pool.take(route) {
-            Some(connection) => Ok(Link::Http1(connection)),
-            None => Ok(self.open(route, url, limit).await?.alone()),
-        }
+    async fn link(&self, route: &Route, url: &Url, limit: Instant) -> Result<Link, HyperError> {
+        Ok(self.open(route, url, limit).await?.alone())
     }
 
-    /// A connection that is there, or a new one. Where it may be shared, one exchange makes it, and the
-    /// others wait for what comes of it.
+    /// Where it may be shared, one exchange makes it, and the others wait for what comes of it.
     #[cfg(feature = "http2")]
-    async fn link(
-        &self,
-        route: &Route,
-        url: &dace_core::http::Url,
-        limit: Instant,
-    ) -> Result<Link, HyperError> {
-        if let Some(link) = self.ready(route) {
-            return Ok(link);
-        }
+    async fn link(&self, route: &Route, url: &Url, limit: Instant) -> Result<Link, HyperError> {
         let turn = match self.may_be_shared(route) {
             true => Some(self.turns.wait(route, limit).await.ok_or_else(|| {
                 let what = "another exchange is still connecting to the same place";
@@ -205,22 +216,29 @@ impl HyperBackend {
         }
     }
 
-    #[cfg(feature = "http2")]
+    /// A connection that is there, if the exchange may have one that was used.
+    fn at_hand(&self, route: &Route, persistent: bool) -> Option<Link> {
+        if !persistent {
+            // It takes the place of an idle one: together they are no more than the pool may have.
+            drop(self.pool.take(route));
+            return None;
+        }
+        self.ready(route)
+    }
+
     fn ready(&self, route: &Route) -> Option<Link> {
-        let shared = self.pool.join(route).map(Link::Http2);
-        shared.or_else(|| self.pool.take(route).map(Link::Http1))
+        #[cfg(feature = "http2")]
+        if let Some(ticket) = self.pool.join(route) {
+            return Some(Link::Http2(ticket));
+        }
+        self.pool.take(route).map(Link::Http1)
     }
 
     fn is_http2_alone(&self) -> bool {
         self.dialer.protocol == Protocol::Http2
     }
 
-    async fn open(
-        &self,
-        route: &Route,
-        url: &dace_core::http::Url,
-        limit: Instant,
-    ) -> Result<Opened, HyperError> {
+    async fn open(&self, route: &Route, url: &Url, limit: Instant) -> Result<Opened, HyperError> {
         let born = Instant::now();
         let (socket, http2) = self.dialer.dial(route, url, limit).await?;
         #[cfg(feature = "http2")]
@@ -252,43 +270,29 @@ impl HyperBackend {
         let driver = tokio::spawn(async move { drop(driver.await) }).abort_handle();
         Ok(Connection { sender, gauge, driver, born, reused: false })
     }
+}
 
-    /// `route` is where the connection goes afterwards, if it may be used again.
-    async fn over_http1(
-        &self,
-        mut connection: Connection,
-        message: http::Request<crate::upload::Upload>,
-        route: Option<Route>,
-        progress: Arc<Progress>,
-    ) -> Result<Response<HyperHead, HyperBody>, HyperError> {
-        let reused = connection.reused;
-        connection.gauge.begin();
-        let answer = match connection.sender.try_send_request(message).await {
-            Ok(answer) => answer,
-            Err(mut error) => {
-                let given_back = error.take_message().is_some();
-                let answered = connection.gauge.received() > 0;
-                let error = error.into_error();
-                let error = match progress.take_failure() {
-                    Some(failure) => HyperError::of_upload(reused, failure),
-                    None if given_back => HyperError::given_back(reused, error),
-                    None => HyperError::before_head(reused, answered, error),
-                };
-                return Err(error.after_alert(connection.gauge.refused()));
-            }
-        };
-        connection.gauge.head_complete();
-        let (head, incoming) = answer.into_parts();
-        let hold = Hold::Lease(Lease { connection, route, pool: self.pool.clone() });
-        let body = HyperBody::new(incoming, reused, progress, hold).await;
-        Ok(Response { head: HyperHead(head), body })
-    }
+/// Why no head came.
+fn failed(
+    connection: &Connection,
+    progress: &Progress,
+    mut error: TrySendError<http::Request<Upload>>,
+) -> HyperError {
+    let (reused, gauge) = (connection.reused, &connection.gauge);
+    let given_back = error.take_message().is_some();
+    let error = error.into_error();
+    let error = match progress.take_failure() {
+        Some(failure) => HyperError::of_upload(reused, failure),
+        None if given_back => HyperError::given_back(reused, error),
+        None => HyperError::before_head(reused, gauge.received() > 0, error),
+    };
+    error.after_alert(gauge.refused())
 }
 
 #[cfg(feature = "http2")]
 async fn over_http2(
     mut ticket: crate::http2::Ticket,
-    message: http::Request<crate::upload::Upload>,
+    message: http::Request<Upload>,
     progress: Arc<Progress>,
 ) -> Result<Response<HyperHead, HyperBody>, HyperError> {
     let reused = ticket.reused;
@@ -313,7 +317,8 @@ async fn over_http2(
     };
     ticket.answered();
     let (head, incoming) = answer.into_parts();
-    let body = HyperBody::new(incoming, reused, progress, Hold::Ticket(ticket)).await;
+    let mut body = HyperBody::new(incoming, reused, progress, Hold::Ticket(ticket));
+    body.end_if_empty().await;
     Ok(Response { head: HyperHead(head), body })
 }
 

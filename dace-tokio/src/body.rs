@@ -1,6 +1,7 @@
 //! The body of an answer, and what becomes of its connection afterwards.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -56,6 +57,11 @@ impl Lease {
         progress.is_over() && !self.connection.gauge.is_blocked()
     }
 
+    /// Whether another exchange may begin on it.
+    fn is_ready(&self, progress: &Arc<Progress>) -> bool {
+        self.has_sent(progress) && self.connection.sender.is_ready()
+    }
+
     /// Closes the connection with a part of the request unsent, which hyper would wait for.
     fn cut(&self) {
         self.connection.driver.abort();
@@ -63,18 +69,21 @@ impl Lease {
 }
 
 impl HyperBody {
-    /// A body that is empty from the start gives its connection back at once.
-    pub(crate) async fn new(
+    pub(crate) fn new(
         incoming: Incoming,
         reused: bool,
         progress: Arc<Progress>,
         hold: Hold,
     ) -> Self {
-        let mut this = Self { incoming, reused, progress, hold, trailers: Vec::new() };
-        if this.incoming.is_end_stream() {
-            std::future::poll_fn(|cx| this.poll_release(cx)).await;
-        }
-        this
+        Self { incoming, reused, progress, hold, trailers: Vec::new() }
+    }
+
+    /// A body that is empty from the start gives its connection back at once.
+    pub(crate) fn end_if_empty(&mut self) -> impl Future<Output = ()> {
+        poll_fn(|cx| match self.incoming.is_end_stream() {
+            true => self.poll_release(cx),
+            false => Poll::Ready(()),
+        })
     }
 
     pub(crate) fn trailers(&self) -> &[Header] {
@@ -90,7 +99,9 @@ impl HyperBody {
         match &mut self.hold {
             Hold::Nothing => return Poll::Ready(()),
             Hold::Lease(lease) => {
-                lease.connection.gauge.watch(cx);
+                if !lease.is_ready(&self.progress) {
+                    lease.connection.gauge.watch(cx);
+                }
                 let uploaded = lease.has_sent(&self.progress);
                 let ready = uploaded
                     && lease.route.is_some()
@@ -187,7 +198,7 @@ impl Drop for HyperBody {
             Hold::Lease(lease) => {
                 if !lease.has_sent(&self.progress) {
                     lease.cut();
-                } else if ended && lease.connection.sender.is_ready() {
+                } else if ended && lease.is_ready(&self.progress) {
                     lease.park();
                 }
             }

@@ -27,7 +27,7 @@ impl Message {
         let mut map = HeaderMap::with_capacity(headers.len() + 3);
         // First, since some servers want to see it first.
         if !headers.iter().any(|header| header.name() == "host") {
-            map.insert(header::HOST, HeaderValue::try_from(authority(&url)).map_err(invalid)?);
+            map.insert(header::HOST, HeaderValue::from_str(url.authority()).map_err(invalid)?);
         }
         for header in headers {
             let name = HeaderName::from_bytes(header.name().as_bytes()).map_err(invalid)?;
@@ -53,9 +53,9 @@ impl Message {
         mut self,
         forwarder: Option<&Proxy>,
     ) -> Result<http::Request<Upload>, HyperError> {
-        let uri = match forwarder {
-            None => Uri::from(self.path.clone()),
-            Some(_) => self.absolute(authority(&self.url).parse().map_err(invalid)?)?,
+        let absolute = match forwarder {
+            None => None,
+            Some(_) => Some(self.absolute(self.url.authority().parse().map_err(invalid)?)?),
         };
         if let Some(value) = forwarder.and_then(Proxy::basic_authorization) {
             let mut value = HeaderValue::try_from(value).map_err(invalid)?;
@@ -73,7 +73,7 @@ impl Message {
         {
             self.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        Ok(self.finish(uri))
+        Ok(self.finish(absolute))
     }
 
     /// For HTTP/2: `Host` is called `:authority` there, and nothing else frames a body.
@@ -82,7 +82,7 @@ impl Message {
         let host = self.headers.remove(header::HOST);
         let host = host.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
         let uri = self.absolute(Authority::try_from(host).map_err(invalid)?)?;
-        let mut request = self.finish(uri);
+        let mut request = self.finish(Some(uri));
         *request.version_mut() = http::Version::HTTP_2;
         Ok(request)
     }
@@ -96,20 +96,13 @@ impl Message {
         uri.path_and_query(self.path.clone()).build().map_err(invalid)
     }
 
-    fn finish(self, uri: Uri) -> http::Request<Upload> {
+    /// In the origin form, if not in the absolute one.
+    fn finish(self, absolute: Option<Uri>) -> http::Request<Upload> {
         let mut request = http::Request::new(self.upload);
         *request.method_mut() = self.method;
-        *request.uri_mut() = uri;
+        *request.uri_mut() = absolute.unwrap_or_else(|| Uri::from(self.path));
         *request.headers_mut() = self.headers;
         request
-    }
-}
-
-/// Host and port, the port only if it is not the scheme's own.
-fn authority(url: &Url) -> String {
-    match url.has_own_port() {
-        true => format!("{}:{}", url.host(), url.port()),
-        false => url.host().to_owned(),
     }
 }
 

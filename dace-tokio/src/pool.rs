@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use foldhash::quality::RandomState;
 use hyper::client::conn::http1::SendRequest;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -52,9 +53,13 @@ pub(crate) struct Pool {
 
 #[derive(Debug, Default)]
 struct Idle {
-    routes: HashMap<Route, Vec<Parked>>,
+    /// The places stay while their connections are away, up to [`Bounds::total`] of them, and until the
+    /// reaper has gone round.
+    routes: HashMap<Route, Vec<Parked>, RandomState>,
+    /// How many connections of HTTP/1.1 there are.
+    count: usize,
     #[cfg(feature = "http2")]
-    shared: HashMap<Route, Arc<Shared>>,
+    shared: HashMap<Route, Arc<Shared>, RandomState>,
     /// The task that closes what lies too long. It runs only while something lies here.
     reaper: Option<AbortHandle>,
 }
@@ -70,6 +75,7 @@ impl Idle {
         if parked.is_empty() {
             self.routes.remove(&route);
         }
+        self.count -= 1;
         Some(oldest)
     }
 
@@ -102,6 +108,7 @@ impl Pool {
     pub(crate) fn take(&self, route: &Route) -> Option<Connection> {
         let now = Instant::now();
         let mut idle = self.lock();
+        let places = idle.routes.len();
         let parked = idle.routes.get_mut(route)?;
         let mut found = None;
         let mut closed = Vec::new();
@@ -114,9 +121,10 @@ impl Pool {
             }
             closed.push(candidate);
         }
-        if parked.is_empty() {
+        if parked.is_empty() && places > self.bounds.total {
             idle.routes.remove(route);
         }
+        idle.count -= usize::from(found.is_some()) + closed.len();
         drop(idle);
         drop(closed);
         found
@@ -124,22 +132,21 @@ impl Pool {
 
     /// Keeps `connection` for the next exchange. Of too many, the oldest goes.
     pub(crate) fn park(self: &Arc<Self>, route: Route, connection: Connection) {
-        // Without a runtime nothing would ever close it again.
-        let Ok(runtime) = Handle::try_current() else {
-            return;
-        };
         let Some(until) = Instant::now().checked_add(self.bounds.idle_timeout) else {
             return;
         };
         let mut idle = self.lock();
+        if !self.watch(&mut idle) {
+            return;
+        }
         let parked = idle.routes.entry(route).or_default();
         parked.push(Parked { connection, until });
         let surplus = parked.len().saturating_sub(self.bounds.size);
         let mut closed: Vec<Parked> = parked.drain(..surplus).collect();
-        if idle.routes.values().map(Vec::len).sum::<usize>() > self.bounds.total {
+        idle.count = idle.count + 1 - surplus;
+        if idle.count > self.bounds.total {
             closed.extend(idle.take_oldest());
         }
-        self.watch(&mut idle, &runtime);
         drop(idle);
         drop(closed);
     }
@@ -174,23 +181,25 @@ impl Pool {
         if !idle.shared.get(route).is_some_and(|kept| Arc::ptr_eq(kept, shared)) {
             return;
         }
-        let closed = match Handle::try_current() {
-            Ok(runtime) => {
-                self.watch(&mut idle, &runtime);
-                idle.take_oldest_shared(self.bounds)
-            }
-            // Nothing would ever close it again.
-            Err(_) => idle.shared.remove(route),
+        let closed = match self.watch(&mut idle) {
+            true => idle.take_oldest_shared(self.bounds),
+            false => idle.shared.remove(route),
         };
         drop(idle);
         drop(closed);
     }
 
-    fn watch(self: &Arc<Self>, idle: &mut Idle, runtime: &Handle) {
-        if idle.reaper.as_ref().is_none_or(AbortHandle::is_finished) {
-            let task = runtime.spawn(reap(Arc::downgrade(self)));
-            idle.reaper = Some(task.abort_handle());
+    /// Whether there is somebody who closes what lies too long. Without a runtime there is not.
+    fn watch(self: &Arc<Self>, idle: &mut Idle) -> bool {
+        if idle.reaper.as_ref().is_some_and(|reaper| !reaper.is_finished()) {
+            return true;
         }
+        let Ok(runtime) = Handle::try_current() else {
+            return false;
+        };
+        let task = runtime.spawn(reap(Arc::downgrade(self)));
+        idle.reaper = Some(task.abort_handle());
+        true
     }
 
     /// Closes what is too old, and says when to look again: `None` if nothing is left.
@@ -206,6 +215,7 @@ impl Pool {
             closed.push(stale);
         }
         idle.routes.retain(|_, parked| !parked.is_empty());
+        idle.count = idle.routes.values().map(Vec::len).sum();
         let next = idle.routes.values().flatten().map(|p| p.until).min();
         #[cfg(feature = "http2")]
         let (next, retired) = self.sweep_shared(&mut idle, now, next);
@@ -257,5 +267,101 @@ impl Drop for Pool {
 async fn reap(pool: Weak<Pool>) {
     while let Some(next) = pool.upgrade().and_then(|pool| pool.sweep()) {
         tokio::time::sleep_until(next).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dace_core::http::{Method, Request, Url};
+    use hyper::client::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::DuplexStream;
+
+    use super::*;
+
+    /// A pool of so many connections, so many a route, and the servers' ends of those that were made.
+    struct Bench {
+        pool: Arc<Pool>,
+        ends: Vec<DuplexStream>,
+    }
+
+    impl Bench {
+        fn new(size: usize, total: usize) -> Self {
+            let idle_timeout = Duration::from_secs(60);
+            let bounds = Bounds { size, total, idle_timeout, max_age: Duration::MAX };
+            Self { pool: Pool::new(bounds), ends: Vec::new() }
+        }
+
+        /// Parks a new connection to `host`. It is known by its number, as its limit of heads.
+        async fn park(&mut self, host: &str) {
+            let (near, far) = tokio::io::duplex(64);
+            let (mut sender, driver) = http1::handshake(TokioIo::new(near)).await.unwrap();
+            let driver = tokio::spawn(async move { drop(driver.await) }).abort_handle();
+            sender.ready().await.unwrap();
+            let gauge = Gauge::new(self.ends.len());
+            let connection =
+                Connection { sender, gauge, driver, born: Instant::now(), reused: true };
+            self.ends.push(far);
+            self.pool.park(route(host), connection);
+        }
+
+        /// Which connection to `host` comes out.
+        fn take(&self, host: &str) -> Option<usize> {
+            Some(self.pool.take(&route(host))?.gauge.head_limit())
+        }
+    }
+
+    fn route(host: &str) -> Route {
+        let url = Url::parse(&format!("http://{host}/")).unwrap();
+        Route::of(&Request::new(Method::GET, url)).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_connection_that_was_parked_last_is_taken_first() {
+        let mut bench = Bench::new(9, 9);
+        for _ in 0..3 {
+            bench.park("a").await;
+        }
+        let taken: Vec<_> = (0..4).map(|_| bench.take("a")).collect();
+        assert_eq!(taken, [Some(2), Some(1), Some(0), None]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_too_many_connections_of_a_route_the_oldest_goes() {
+        let mut bench = Bench::new(2, 9);
+        for _ in 0..3 {
+            bench.park("a").await;
+        }
+        let taken: Vec<_> = (0..3).map(|_| bench.take("a")).collect();
+        assert_eq!(taken, [Some(2), Some(1), None]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_too_many_connections_in_all_the_oldest_goes_whatever_its_route() {
+        let mut bench = Bench::new(9, 2);
+        for host in ["a", "b", "c"] {
+            bench.park(host).await;
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(["a", "b", "c"].map(|host| bench.take(host)), [None, Some(1), Some(2)]);
+        // Those that are away are not counted.
+        for host in ["a", "b"] {
+            bench.park(host).await;
+        }
+        assert_eq!(["a", "b"].map(|host| bench.take(host)), [Some(3), Some(4)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn places_are_kept_for_connections_that_are_away_but_not_without_bound_or_end() {
+        let mut bench = Bench::new(9, 3);
+        bench.park("kept").await;
+        for number in 1..9 {
+            bench.park(&format!("a{number}")).await;
+            assert_eq!(bench.take(&format!("a{number}")), Some(number));
+        }
+        assert_eq!(bench.pool.lock().routes.len(), 3);
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(bench.pool.lock().routes.len(), 0);
+        assert!(bench.pool.lock().reaper.is_none(), "nothing is left to look at");
     }
 }

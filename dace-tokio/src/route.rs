@@ -13,13 +13,14 @@ pub(crate) struct Route {
     pub(crate) target: Target,
     pub(crate) proxy: Option<Arc<Proxy>>,
     /// The runtime whose task drives the connection: on another one nobody says how long it will go on.
-    runtime: Option<Id>,
+    runtime: Id,
 }
 
 impl Route {
-    pub(crate) fn of(request: &Request) -> Self {
-        let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
-        Self { target: request.url.target(), proxy: request.proxy.clone(), runtime }
+    /// `None` outside of any runtime.
+    pub(crate) fn of(request: &Request) -> Option<Self> {
+        let runtime = Handle::try_current().ok()?.id();
+        Some(Self { target: request.url.target(), proxy: request.proxy.clone(), runtime })
     }
 
     pub(crate) fn is_secure(&self) -> bool {

@@ -49,6 +49,11 @@ impl Gauge {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn head_limit(&self) -> usize {
+        self.head_limit
+    }
+
     /// A request is about to be sent.
     pub(crate) fn begin(&self) {
         self.received.store(0, Ordering::Relaxed);

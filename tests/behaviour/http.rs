@@ -24,6 +24,25 @@ fn relative_urls_ride_on_the_picked_target_and_absolute_ones_go_where_they_say()
 }
 
 #[test]
+fn a_relative_url_has_the_scheme_of_its_target_where_both_schemes_have_one_netloc() {
+    let sim = Sim::new(1);
+    let one = dependency(&sim, |builder| {
+        let targets = ["http://a:80", "https://a:80"];
+        builder.load_balancer(dace::RoundRobin::new(targets))
+    });
+    let mut schemes = Vec::new();
+    for _ in 0..4 {
+        let scheme = one.call(|call| async move {
+            let url = call.agent().request(Method::GET, "/x")?.url;
+            assert_eq!(Some(url.target()), call.target());
+            Ok::<_, HttpError>(url.scheme().as_str())
+        });
+        schemes.push(sim.run(scheme).unwrap());
+    }
+    assert_eq!(schemes.iter().filter(|scheme| **scheme == "https").count(), 2, "{schemes:?}");
+}
+
+#[test]
 fn every_method_has_a_shorthand() {
     let sim = Sim::new(1);
     let a = sim.server("http://a:80");

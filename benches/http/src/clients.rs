@@ -33,7 +33,7 @@ pub(crate) fn all(
         on_tokio("reqwest", reqwest(&url)),
         on_tokio("reqwest with reqwest-retry", retrying(&url)),
         on_tokio("dace on tokio", dace_on_tokio(&url, concurrency)),
-        on_smol("isahc", isahc(&url)),
+        on_smol("isahc", isahc(&url, concurrency)),
         on_smol("dace on smol", dace_on_smol(&url, concurrency)),
     ]
 }
@@ -105,8 +105,10 @@ fn retrying(url: &str) -> Request {
     })
 }
 
-fn isahc(url: &str) -> Request {
-    let (client, url) = (isahc::HttpClient::new().expect("a client"), url.to_owned());
+fn isahc(url: &str, concurrency: usize) -> Request {
+    // Without it libcurl keeps few connections, and 64 callers run out of ports.
+    let builder = isahc::HttpClient::builder().connection_cache_size(concurrency);
+    let (client, url) = (builder.build().expect("a client"), url.to_owned());
     Rc::new(move || {
         let (client, url) = (client.clone(), url.clone());
         Box::pin(async move {
@@ -124,11 +126,14 @@ fn dace_on_tokio(url: &str, concurrency: usize) -> Request {
         .build()
         .expect("the settings are right");
     Rc::new(move || {
-        let called = dependency.call(|call: dace::tokio::Call| async move {
-            let answer = call.http().get("/").send().await?;
-            Ok::<_, dace::HttpError>(answer.bytes().await?.len())
-        });
-        Box::pin(async move { called.await.expect("an answer") })
+        let dependency = dependency.clone();
+        Box::pin(async move {
+            let called = dependency.call(|call: dace::tokio::Call| async move {
+                let answer = call.http().get("/").send().await?;
+                Ok::<_, dace::HttpError>(answer.bytes().await?.len())
+            });
+            called.await.expect("an answer")
+        })
     })
 }
 
@@ -140,10 +145,13 @@ fn dace_on_smol(url: &str, concurrency: usize) -> Request {
         .build()
         .expect("the settings are right");
     Rc::new(move || {
-        let called = dependency.call(|call: dace::smol::Call| async move {
-            let answer = call.http().get("/").send().await?;
-            Ok::<_, dace::HttpError>(answer.bytes().await?.len())
-        });
-        Box::pin(async move { called.await.expect("an answer") })
+        let dependency = dependency.clone();
+        Box::pin(async move {
+            let called = dependency.call(|call: dace::smol::Call| async move {
+                let answer = call.http().get("/").send().await?;
+                Ok::<_, dace::HttpError>(answer.bytes().await?.len())
+            });
+            called.await.expect("an answer")
+        })
     })
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! cd benches/http && cargo run --release            # a minute or so, a Markdown table
 //! cd benches/http && cargo run --release -- --quick
+//! cd benches/http && cargo run --release -- --only "dace on tokio" --callers 16    # for a profiler
 //! ```
 //!
 //! The server is hyper's, on a thread of its own, and answers 13 bytes. Each client makes so many requests
@@ -39,15 +40,22 @@ const BODY: &str = "hello, world!";
 
 fn main() {
     let quick = std::env::args().any(|argument| argument == "--quick");
+    let only = after("--only");
+    let callers = after("--callers").map(|callers| callers.parse().expect("a number of callers"));
     let (rounds, round) = if quick { (3, 200) } else { (9, 700) };
     let round = Duration::from_millis(round);
     let server = server::start();
-    println!("| callers | client | requests/s | of its base | p50 | p99 | CPU of its base |");
-    println!("|---:|---|---:|---:|---:|---:|---:|");
-    for concurrency in [1, 16, 64] {
+    println!(
+        "| callers | client | requests/s | of its base | p50 | p99 | CPU of its base | allocations |"
+    );
+    println!("|---:|---|---:|---:|---:|---:|---:|---:|");
+    for concurrency in callers.map_or(vec![1, 16, 64], |callers| vec![callers]) {
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let tokio = tokio.expect("a runtime on this thread");
-        let clients = clients::all(&tokio, server, concurrency);
+        let mut clients = clients::all(&tokio, server, concurrency);
+        if let Some(only) = &only {
+            clients.retain(|client| client.name == only);
+        }
         let mut measured: Vec<Vec<Sample>> = clients.iter().map(|_| Vec::new()).collect();
         for _ in 0..=rounds {
             for (client, samples) in clients.iter().zip(&mut measured) {
@@ -57,7 +65,7 @@ fn main() {
         let medians: Vec<Sample> = measured.iter().map(|samples| median(&samples[1..])).collect();
         let of = |name: &str| {
             let at = clients.iter().position(|client| client.name == name);
-            medians[at.expect("it is among them")]
+            medians[at.unwrap_or_default()]
         };
         for (client, sample) in clients.iter().zip(&medians) {
             let base = match client.on {
@@ -65,16 +73,22 @@ fn main() {
                 On::Smol => of("isahc"),
             };
             println!(
-                "| {concurrency} | {} | {:.0} | {:.2} | {:.0?} | {:.0?} | {:.2} |",
+                "| {concurrency} | {} | {:.0} | {:.2} | {:.0?} | {:.0?} | {:.2} | {:.1} |",
                 client.name,
                 sample.rate,
                 sample.rate / base.rate,
                 sample.p50,
                 sample.p99,
                 sample.cpu / base.cpu,
+                sample.allocations,
             );
         }
     }
+}
+
+/// What follows `flag` on the command line.
+fn after(flag: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != flag).nth(1)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +98,8 @@ struct Sample {
     p99: Duration,
     /// Seconds of this process but for the server's thread, a request.
     cpu: f64,
+    /// A request, on the callers' thread, without the box that this bench puts each request into.
+    allocations: f64,
 }
 
 fn measure(tokio: &tokio::runtime::Runtime, client: &Client, round: Duration) -> Sample {
@@ -98,7 +114,30 @@ fn measure(tokio: &tokio::runtime::Runtime, client: &Client, round: Duration) ->
         }
         took
     });
-    let took: Vec<Vec<Duration>> = match client.on {
+    let mut took: Vec<Vec<Duration>> = Vec::new();
+    let allocated = allocation_counter::measure(|| took = run(tokio, client.on, callers));
+    let elapsed = begin.elapsed();
+    let mut took: Vec<Duration> = took.concat();
+    took.sort();
+    let count = took.len();
+    Sample {
+        rate: count as f64 / elapsed.as_secs_f64(),
+        p50: took[count / 2],
+        p99: took[count * 99 / 100],
+        cpu: (cpu_of_clients() - cpu) / count as f64,
+        allocations: allocated.count_total as f64 / count as f64 - 1.0,
+    }
+}
+
+fn run<C>(
+    tokio: &tokio::runtime::Runtime,
+    on: On,
+    callers: impl Iterator<Item = C>,
+) -> Vec<Vec<Duration>>
+where
+    C: Future<Output = Vec<Duration>> + 'static,
+{
+    match on {
         On::Tokio => {
             let local = tokio::task::LocalSet::new();
             local.block_on(tokio, async {
@@ -121,16 +160,6 @@ fn measure(tokio: &tokio::runtime::Runtime, client: &Client, round: Duration) ->
                 all
             }))
         }
-    };
-    let elapsed = begin.elapsed();
-    let mut took: Vec<Duration> = took.concat();
-    took.sort();
-    let count = took.len();
-    Sample {
-        rate: count as f64 / elapsed.as_secs_f64(),
-        p50: took[count / 2],
-        p99: took[count * 99 / 100],
-        cpu: (cpu_of_clients() - cpu) / count as f64,
     }
 }
 
@@ -145,6 +174,7 @@ fn median(samples: &[Sample]) -> Sample {
         p50: Duration::from_secs_f64(by(|sample| sample.p50.as_secs_f64())),
         p99: Duration::from_secs_f64(by(|sample| sample.p99.as_secs_f64())),
         cpu: by(|sample| sample.cpu),
+        allocations: by(|sample| sample.allocations),
     }
 }
 

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 
 use super::limits::Limits;
+use crate::http::Url;
 use crate::machine::balancer::Load;
 use crate::machine::circuit::Circuit;
 use crate::policy::Rules;
@@ -17,6 +18,8 @@ slotmap::new_key_type! {
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) netloc: Netloc,
+    /// The root of the last target that it was, once that was asked for.
+    pub(crate) root: Option<Url>,
     pub(crate) circuit: Circuit,
     pub(crate) load: Load,
     /// What its limits know, if the dependency has any.
@@ -49,6 +52,7 @@ impl Endpoint {
     pub(crate) fn new(netloc: Netloc) -> Self {
         Self {
             netloc,
+            root: None,
             circuit: Circuit::new(),
             load: Load::new(),
             limits: None,

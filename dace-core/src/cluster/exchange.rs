@@ -15,8 +15,8 @@ use super::admission::{Admit, Ask, Proposal};
 use super::attempt::{Attempt, AttemptId, Visit};
 use super::endpoint::EndpointId;
 use crate::event::What;
-use crate::http::Sent;
 use crate::http::advice::Advice;
+use crate::http::{Sent, Url, UrlError};
 use crate::machine::circuit::Verdict;
 use crate::machine::queue::{TicketId, Wakes, Want};
 use crate::machine::retry::SHORTEST_ATTEMPT;
@@ -73,6 +73,21 @@ impl Cluster {
         }
         let scheme = attempt.flags.picked?;
         Some(Target::new(scheme, self.table[attempt.charged.endpoint].netloc.clone()))
+    }
+
+    /// The root URL of that target: parsed once, since it is asked for with every request.
+    pub(crate) fn picked_root(&mut self, id: AttemptId) -> Option<Result<Url, UrlError>> {
+        let target = self.picked_target(id)?;
+        let endpoint = self.attempts[id].charged.endpoint;
+        let root = &mut self.table[endpoint].root;
+        if let Some(root) = root.as_ref().filter(|root| root.is_root_of(&target)) {
+            return Some(Ok(root.clone()));
+        }
+        let parsed = target.base();
+        if let Ok(parsed) = &parsed {
+            *root = Some(parsed.clone());
+        }
+        Some(parsed)
     }
 
     /// Whether an attempt has not ended.

@@ -7,7 +7,7 @@ use super::call::Call;
 use super::exchange::{self, Order};
 use super::request::RequestBuilder;
 use super::response::Response;
-use crate::http::{HttpErrorKind, Method, Request, Url};
+use crate::http::{HttpErrorKind, Method, Request, Url, UrlError};
 use crate::{HttpBackend, HttpError, Runtime};
 
 /// The HTTP client of one attempt. From [`Call::http`].
@@ -94,10 +94,10 @@ impl<'a, R: Runtime, B: HttpBackend> Agent<'a, R, B> {
 impl<R: Runtime, B> Call<R, B> {
     fn request(&self, method: Method, url: &str) -> Result<Request, HttpErrorKind> {
         let url = match Url::parse(url) {
-            Err(crate::http::UrlError::Relative) => match self.target() {
-                Some(target) => target.base().and_then(|base| base.join(url)),
-                None => Err(crate::http::UrlError::Relative),
-            },
+            Err(UrlError::Relative) => {
+                let root = self.shared.section(|_, cluster, _| cluster.picked_root(self.id));
+                root.unwrap_or(Err(UrlError::Relative)).and_then(|root| root.join(url))
+            }
             parsed => parsed,
         };
         url.map(|url| Request::new(method, url)).map_err(HttpErrorKind::Url)

@@ -20,6 +20,7 @@ use crate::cluster::{AttemptId, Begin, End, EndpointId, Wish};
 use crate::http::advice::{self, Advice};
 use crate::http::decoding::Decoding;
 use crate::http::error::class_of_fault;
+use crate::http::redirect;
 use crate::http::request::Again;
 use crate::http::{
     self, Fault, FaultKind, Head, Header, HttpErrorKind, Request, Sent, Url, Version, header,
@@ -40,111 +41,201 @@ pub(super) struct Order {
 }
 
 impl Order {
+    /// Whether `request` may be sent twice.
+    fn is_replay_safe(&self, request: &Request) -> bool {
+        match self.idempotent {
+            Some(idempotent) => idempotent && request.body.is_replayable(),
+            None => request.is_replay_safe(),
+        }
+    }
+
     /// Within `timeout` from now.
     pub(super) fn new<R: Runtime, B>(
         call: &Call<R, B>,
         rules: Arc<ClientRules>,
         timeout: Duration,
     ) -> Self {
-        let until = call.shared.runtime.now().after(timeout);
+        let until = match timeout {
+            Duration::MAX => Instant::NEVER,
+            timeout => call.shared.runtime.now().after(timeout),
+        };
         Self { rules, idempotent: None, limits: Limits { until, timeout }, decode: false }
     }
 }
 
 pub(super) const INSECURE: &str = "plain http is refused: `https_only` is set";
 
-/// Sends one request, and charges, counts and times it. What was sent comes back with the answer.
-pub(super) async fn send<R: Runtime, B: HttpBackend>(
-    call: &Call<R, B>,
+/// What comes of a request: the answer, and what was sent, if the answer is a redirect.
+type Answered<R, B> = Result<(Response<R, B>, Option<Box<Again>>), HttpError>;
+
+/// Sends one request, and charges, counts and times it.
+///
+/// Whoever calls moves this future about, so it is to be small: what is rare has a box of its own, and no
+/// output of a step is held over the next.
+#[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice")]
+pub(super) fn send<'a, R: Runtime, B: HttpBackend>(
+    call: &'a Call<R, B>,
     mut request: Request,
-    order: &Order,
-) -> Result<(Response<R, B>, Again), HttpError> {
-    let shared = &call.shared;
-    let Order { rules, idempotent, limits, decode } = order.clone();
-    let replay_safe = idempotent.unwrap_or(false) && request.body.is_replayable()
-        || idempotent != Some(false) && request.is_replay_safe();
-    request.options.connect_timeout = call.connect_timeout.unwrap_or(rules.connect_timeout);
-    request.options.replay_safe = replay_safe;
-    request.options.deadline = call.deadline.min(limits.until);
-    request.proxy = rules.fixed.proxies.route(&request.url).cloned();
-    if rules.https_only && request.url.scheme() == Scheme::Http {
-        return Err(HttpError::unsent(HttpErrorKind::Request(INSECURE)));
-    }
-    if let Err(what) = check_headers(&request) {
-        return Err(HttpError::unsent(HttpErrorKind::Request(what)));
-    }
-    let wish = Wish { to: request.url.netloc(), replay_safe };
-    let mut exchange = match Enter::new(call, wish, limits).await {
-        Err(error) if matches!(error.kind(), HttpErrorKind::AttemptOver) => {
-            // As below.
-            turn().await;
-            return Err(error);
+    order: &'a Order,
+) -> impl Future<Output = Answered<R, B>> + use<'a, R, B> {
+    async move {
+        let Order { rules, limits, .. } = order;
+        let replay_safe = order.is_replay_safe(&request);
+        request.options.connect_timeout = call.connect_timeout.unwrap_or(rules.connect_timeout);
+        request.options.replay_safe = replay_safe;
+        request.options.deadline = call.deadline.min(limits.until);
+        request.proxy = rules.fixed.proxies.route(&request.url).cloned();
+        if rules.https_only && request.url.scheme() == Scheme::Http {
+            return Err(HttpError::unsent(HttpErrorKind::Request(INSECURE)));
         }
-        entered => entered?,
-    };
-    let kept = Again::of(&request);
-    let url = kept.url.clone();
-    if let Some(announced) = &rules.fixed.announced {
-        announce(call, announced, &mut request);
-    }
-    // Also where the function's own future does not drop it: in another task.
-    let until = request.options.deadline;
-    let mut sent = Within::new(&shared.runtime, until, shared.backend.send(request)).await;
-    let stale = matches!(&sent, Ok(Err(error)) if is_stale(B::fault(error), replay_safe));
-    if let Some(mut again) = kept.request().filter(|_| stale) {
-        exchange.resent();
-        // A connection of its own: others that lay idle may be as stale.
-        again.options.persistent = false;
+        if let Err(what) = check_headers(&request) {
+            return Err(HttpError::unsent(HttpErrorKind::Request(what)));
+        }
+        let wish = Wish { to: request.url.netloc(), replay_safe };
+        let exchange = match Enter::new(call, wish, *limits).await {
+            Ok(exchange) => exchange,
+            Err(error) => return Err(after_a_turn(error).await),
+        };
+        let kept = Again::of(&request);
         if let Some(announced) = &rules.fixed.announced {
-            announce(call, announced, &mut again);
+            announce(call, announced, &mut request);
         }
-        sent = Within::new(&shared.runtime, until, shared.backend.send(again)).await;
+        // The deadline of the attempt binds also where the function's own future does not drop this one: in
+        // another task.
+        let (now, until) = (exchange.begun_at, request.options.deadline);
+        let sending = Sending { call, order, replay_safe, until, exchange, kept };
+        let backend = &call.shared.backend;
+        let said = Within::new(&call.shared.runtime, now, until, backend.send(request)).await;
+        match sending.heard(said) {
+            Heard::All(answered) => answered,
+            Heard::Nothing(sending, again) => Box::pin(sending.go_on(again)).await,
+        }
     }
-    let advice = Advice::default();
-    let end =
-        |class, sent| End { class, sent, answered: false, replay_safe, multiplexed: false, advice };
-    match sent {
-        Err(Elapsed) if until < limits.until => {
-            // The clock passed the deadline since the call looked at it. Polled once more, it sees that
-            // itself, and ends as a timeout; an exchange in another task has to be told.
-            turn().await;
-            let kind = HttpErrorKind::AttemptOver;
-            Err(HttpError::new(kind, Sent::MaybeSent, Some(url.netloc())))
+}
+
+/// The attempt is over. Polled once more, its call sees that itself, and ends as a timeout; an exchange in
+/// another task has to be told.
+async fn after_a_turn(error: HttpError) -> HttpError {
+    if matches!(error.kind(), HttpErrorKind::AttemptOver) {
+        turn().await;
+    }
+    error
+}
+
+/// A request that was sent.
+struct Sending<'a, R: Runtime, B> {
+    call: &'a Call<R, B>,
+    order: &'a Order,
+    replay_safe: bool,
+    until: Instant,
+    exchange: Exchange<R, B>,
+    kept: Again,
+}
+
+/// What a backend said, and when; or that the time was up.
+type Said<B> = Result<
+    (
+        Result<
+            http::Response<<B as HttpBackend>::Head, <B as HttpBackend>::Body>,
+            <B as HttpBackend>::Error,
+        >,
+        Instant,
+    ),
+    Elapsed,
+>;
+
+/// What came of it.
+enum Heard<'a, R: Runtime, B: HttpBackend> {
+    All(Answered<R, B>),
+    /// The connection was stale: this goes out once more. Or nothing, and the attempt has ended.
+    Nothing(Sending<'a, R, B>, Option<Request>),
+}
+
+impl<'a, R: Runtime, B: HttpBackend> Sending<'a, R, B> {
+    fn heard(self, said: Said<B>) -> Heard<'a, R, B> {
+        let again = match &said {
+            Err(Elapsed) if self.until < self.order.limits.until => {
+                return Heard::Nothing(self, None);
+            }
+            Ok((Err(error), _)) if is_stale(B::fault(error), self.replay_safe) => {
+                self.kept.request()
+            }
+            _ => None,
+        };
+        match again {
+            Some(again) => Heard::Nothing(self, Some(again)),
+            None => Heard::All(self.conclude(said)),
         }
-        Err(Elapsed) => {
-            exchange.answered(end(Class::Timeout, Sent::MaybeSent));
-            let kind = HttpErrorKind::Timeout(limits.timeout);
-            Err(HttpError::new(kind, Sent::MaybeSent, Some(url.netloc())))
+    }
+
+    async fn go_on(self, again: Option<Request>) -> Answered<R, B> {
+        if let Some(mut again) = again {
+            let now = self.exchange.resent();
+            // A connection of its own: others that lay idle may be as stale.
+            again.options.persistent = false;
+            if let Some(announced) = &self.order.rules.fixed.announced {
+                announce(self.call, announced, &mut again);
+            }
+            let Shared { runtime, backend, .. } = &*self.call.shared;
+            let said = Within::new(runtime, now, self.until, backend.send(again)).await;
+            if said.is_ok() || self.until >= self.order.limits.until {
+                return self.conclude(said);
+            }
         }
-        Ok(Err(error)) => {
-            let fault = B::fault(&error);
-            exchange.answered(end(class_of_fault(fault.kind, fault.sent), fault.sent));
-            Err(HttpError::fault(fault, url.netloc(), error))
-        }
-        Ok(Ok(http::Response { head, .. }))
-            if is_contradictory(&head) || length(&head) > rules.fixed.head_limit =>
-        {
-            exchange.answered(end(Class::Failure, Sent::Sent));
-            let kind = HttpErrorKind::Fault(FaultKind::Malformed);
-            Err(HttpError::new(kind, Sent::Sent, Some(url.netloc())))
-        }
-        Ok(Ok(http::Response { head, body })) => {
-            let advice = advised(&shared.runtime, rules.fixed.hints.as_deref(), &head);
-            let class = match (head.status(), Class::of_status(head.status())) {
-                (_, Class::Throttled(_)) => Class::Throttled(advice.wait),
-                (403 | 503, _) if advice.wait.is_some() => Class::Throttled(advice.wait),
-                (_, class) => class,
-            };
-            let multiplexed = matches!(head.version(), Version::Http2 | Version::Http3);
-            exchange.answered(End {
-                multiplexed,
-                answered: true,
-                advice,
-                ..end(class, Sent::Sent)
-            });
-            let decoding = if decode { Decoding::of(&head) } else { Decoding::None };
-            let reading = Reading::new(body, decoding, exchange, rules, limits, call.deadline);
-            Ok((Response::new(head, url, reading, advice.wait), kept))
+        // The clock passed the deadline since the call looked at it.
+        let netloc = Some(self.kept.url.netloc());
+        let over = HttpError::new(HttpErrorKind::AttemptOver, Sent::MaybeSent, netloc);
+        Err(after_a_turn(over).await)
+    }
+
+    fn conclude(mut self, said: Said<B>) -> Answered<R, B> {
+        let Order { rules, limits, decode, .. } = self.order;
+        let (replay_safe, url) = (self.replay_safe, self.kept.url.clone());
+        let runtime = &self.call.shared.runtime;
+        let advice = Advice::default();
+        let end = |class, sent| End {
+            class,
+            sent,
+            answered: false,
+            replay_safe,
+            multiplexed: false,
+            advice,
+        };
+        match said {
+            Err(Elapsed) => {
+                self.exchange.answered(runtime.now(), end(Class::Timeout, Sent::MaybeSent));
+                let kind = HttpErrorKind::Timeout(limits.timeout);
+                Err(HttpError::new(kind, Sent::MaybeSent, Some(url.netloc())))
+            }
+            Ok((Err(error), now)) => {
+                let fault = B::fault(&error);
+                self.exchange
+                    .answered(now, end(class_of_fault(fault.kind, fault.sent), fault.sent));
+                Err(HttpError::fault(fault, url.netloc(), error))
+            }
+            Ok((Ok(http::Response { head, .. }), now))
+                if !is_sound(&head, rules.fixed.head_limit) =>
+            {
+                self.exchange.answered(now, end(Class::Failure, Sent::Sent));
+                let kind = HttpErrorKind::Fault(FaultKind::Malformed);
+                Err(HttpError::new(kind, Sent::Sent, Some(url.netloc())))
+            }
+            Ok((Ok(http::Response { head, body }), now)) => {
+                let advice = advised(runtime, rules.fixed.hints.as_deref(), &head);
+                let class = match (head.status(), Class::of_status(head.status())) {
+                    (_, Class::Throttled(_)) => Class::Throttled(advice.wait),
+                    (403 | 503, _) if advice.wait.is_some() => Class::Throttled(advice.wait),
+                    (_, class) => class,
+                };
+                let multiplexed = matches!(head.version(), Version::Http2 | Version::Http3);
+                let end = end(class, Sent::Sent);
+                self.exchange.answered(now, End { multiplexed, answered: true, advice, ..end });
+                let decoding = if *decode { Decoding::of(&head) } else { Decoding::None };
+                let (rules, until) = (rules.clone(), self.call.deadline);
+                let reading = Reading::new(body, decoding, self.exchange, rules, *limits, until);
+                let sent = redirect::is_redirect(head.status()).then(|| Box::new(self.kept));
+                Ok((Response::new(head, url, reading, advice.wait), sent))
+            }
         }
     }
 }
@@ -196,14 +287,17 @@ fn is_stale(fault: Fault, replay_safe: bool) -> bool {
     fault.reused && closed && (replay_safe || fault.sent == Sent::Unsent)
 }
 
-/// A length and an encoding that has none: two readers may see two answers (RFC 9112, 6.3).
-fn is_contradictory(head: &impl Head) -> bool {
-    head.get("content-length").is_some() && head.get("transfer-encoding").is_some()
-}
-
-/// The bytes of a head's fields. Backends stop earlier where they can; this is what holds on all of them.
-fn length(head: &impl Head) -> usize {
-    head.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
+/// Whether a head can be believed: its fields are not too long (backends stop earlier where they can; this
+/// is what holds on all of them), and it has no length beside an encoding that has none, of which two
+/// readers may see two answers (RFC 9112, 6.3).
+fn is_sound(head: &impl Head, limit: usize) -> bool {
+    let (mut bytes, mut has_length, mut has_encoding) = (0, false, false);
+    for (name, value) in head.iter() {
+        bytes += name.len() + value.len() + 4;
+        has_length |= name.eq_ignore_ascii_case("content-length");
+        has_encoding |= name.eq_ignore_ascii_case("transfer-encoding");
+    }
+    bytes <= limit && !(has_length && has_encoding)
 }
 
 /// What an answer says of trying again.
@@ -236,6 +330,9 @@ pub(super) struct Exchange<R: Runtime, B> {
     id: AttemptId,
     endpoint: EndpointId,
     phase: Phase,
+    begun_at: Instant,
+    /// When the body ended, if it did: just now.
+    pub(super) over_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -249,20 +346,20 @@ enum Phase {
 }
 
 impl<R: Runtime, B> Exchange<R, B> {
-    fn answered(&mut self, end: End) {
+    fn answered(&mut self, now: Instant, end: End) {
         self.phase = Phase::Answered;
-        let now = self.shared.runtime.now();
         let (id, endpoint) = (self.id, self.endpoint);
         self.shared.section(|policy, cluster, wakes| {
             cluster.on_answer(now, policy, id, endpoint, end, wakes);
         });
     }
 
-    /// The request goes out once more.
-    fn resent(&self) {
+    /// The request goes out once more, now.
+    fn resent(&self) -> Instant {
         let now = self.shared.runtime.now();
         let (id, endpoint) = (self.id, self.endpoint);
         self.shared.section(|_, cluster, _| cluster.on_resent(now, id, endpoint));
+        now
     }
 
     /// Trailers said something of trying again.
@@ -303,7 +400,7 @@ impl<R: Runtime, B> Exchange<R, B> {
 
 impl<R: Runtime, B> Drop for Exchange<R, B> {
     fn drop(&mut self) {
-        let now = self.shared.runtime.now();
+        let now = self.over_at.unwrap_or_else(|| self.shared.runtime.now());
         let (id, endpoint, phase) = (self.id, self.endpoint, self.phase);
         self.shared.section_in_drop(|policy, cluster, wakes| {
             match phase {
@@ -353,17 +450,22 @@ impl<R: Runtime, B> Future for Enter<'_, R, B> {
                 cluster.begin_exchange(now, policy, id, wish, ticket, cx.waker(), wakes)
             });
             // What was taken is in a guard before an observer runs, which may panic.
-            let begun = match &begin {
+            let mut begun = match &begin {
                 Begin::Go(endpoint) => Some(Exchange {
                     shared: shared.clone(),
                     id,
                     endpoint: *endpoint,
                     phase: Phase::Sent { replay_safe: wish.replay_safe },
+                    begun_at: now,
+                    over_at: None,
                 }),
                 _ => None,
             };
             if due {
                 shared.deliver();
+                if let Some(exchange) = &mut begun {
+                    exchange.begun_at = shared.runtime.now();
+                }
             }
             if let Some(exchange) = begun {
                 return Poll::Ready(Ok(exchange));

@@ -107,10 +107,11 @@ impl<R: Runtime, B: HttpBackend> Reading<R, B> {
         if length.is_some_and(|length| length <= DISCARDED) {
             self.decoding = Decoding::None;
             let shared = self.exchange.shared.clone();
-            let until = shared.runtime.now().after(DISCARDED_WITHIN);
+            let now = shared.runtime.now();
+            let until = now.after(DISCARDED_WITHIN);
             let read = async { while let Ok(Some(_)) = poll_fn(|cx| self.poll(cx)).await {} };
             // Late or not, it is done with.
-            let _ = Within::new(&shared.runtime, until, read).await;
+            let _ = Within::new(&shared.runtime, now, until, read).await;
         }
     }
 
@@ -176,6 +177,7 @@ impl<R: Runtime, B: HttpBackend> Reading<R, B> {
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Broken::Backend(error))),
                 Poll::Ready(None) => {
+                    self.exchange.over_at = Some(now);
                     let end = self.decoding.finish().map(|()| None);
                     return Poll::Ready(end.map_err(Broken::Coding));
                 }

@@ -2,8 +2,10 @@
 //! credentials, compression, redirects.
 
 use core::fmt;
+use core::future::Future;
 use core::time::Duration;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -190,35 +192,39 @@ impl<'a, R: Runtime, B: HttpBackend> RequestBuilder<'a, R, B> {
     ///
     /// # Cancel safety
     /// Dropping it gives back its places and closes its connection; the server may have seen it.
-    pub async fn send(self) -> Result<Response<R, B>, HttpError> {
-        let mut request = self.request?;
-        let decode = complete(&self.rules, &mut request)
-            .map_err(|what| HttpError::unsent(HttpErrorKind::Request(what)))?;
-        let order = Order::new(self.call, self.rules, self.timeout);
-        let order = Order { idempotent: self.idempotent, decode, ..order };
-        let mut hops = Vec::new();
-        loop {
-            if self.https_only && request.url.scheme() == Scheme::Http {
-                return Err(match hops.is_empty() {
-                    true => HttpError::unsent(HttpErrorKind::Request(exchange::INSECURE)),
-                    false => not_followed(&hops, RedirectError::Insecure),
-                });
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice")]
+    pub fn send(self) -> impl Future<Output = Result<Response<R, B>, HttpError>> + use<'a, R, B> {
+        async move {
+            let mut request = self.request?;
+            let decode = complete(&self.rules, &mut request)
+                .map_err(|what| HttpError::unsent(HttpErrorKind::Request(what)))?;
+            let order = Order::new(self.call, self.rules, self.timeout);
+            let order = Order { idempotent: self.idempotent, decode, ..order };
+            let mut hops = Vec::new();
+            loop {
+                if self.https_only && request.url.scheme() == Scheme::Http {
+                    return Err(match hops.is_empty() {
+                        true => HttpError::unsent(HttpErrorKind::Request(exchange::INSECURE)),
+                        false => not_followed(&hops, RedirectError::Insecure),
+                    });
+                }
+                let (mut response, sent) = exchange::send(self.call, request, &order).await?;
+                let status = response.status();
+                let location = sent.as_ref().and_then(|_| response.header("location"));
+                let (Some(limit), Some((sent, location))) = (self.redirects, sent.zip(location))
+                else {
+                    response.history = hops;
+                    return Ok(response);
+                };
+                hops.push(Hop { url: sent.url.clone(), status });
+                if hops.len() > limit as usize {
+                    return Err(not_followed(&hops, RedirectError::TooMany(limit)));
+                }
+                let next = redirect::next(*sent, status, location);
+                request = next.map_err(|error| not_followed(&hops, error))?;
+                // Its places are given back before the next exchange asks for some.
+                Box::pin(response.discard()).await;
             }
-            let (mut response, sent) = exchange::send(self.call, request, &order).await?;
-            let status = response.status();
-            let location = response.header("location").filter(|_| redirect::is_redirect(status));
-            let (Some(limit), Some(location)) = (self.redirects, location) else {
-                response.history = hops;
-                return Ok(response);
-            };
-            hops.push(Hop { url: sent.url.clone(), status });
-            if hops.len() > limit as usize {
-                return Err(not_followed(&hops, RedirectError::TooMany(limit)));
-            }
-            let next = redirect::next(sent, status, location);
-            request = next.map_err(|error| not_followed(&hops, error))?;
-            // Its places are given back before the next exchange asks for some.
-            response.discard().await;
         }
     }
 
@@ -274,6 +280,7 @@ fn complete(rules: &ClientRules, request: &mut Request) -> Result<bool, &'static
         request.url = request.url.without_userinfo();
     }
     let own = request.headers.len();
+    request.headers.reserve_exact(rules.fixed.headers.len() + 1);
     for default in rules.fixed.headers.iter() {
         if header::find(&request.headers[..own], default.name()).is_none() {
             request.headers.push(default.clone());

@@ -1,7 +1,7 @@
 //! An answer: its head, and the ways to read its body.
 
 use core::fmt;
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
@@ -136,30 +136,33 @@ impl<R: Runtime, B: HttpBackend> Response<R, B> {
     ///
     /// # Cancel safety
     /// What was read is lost if it is dropped, and the connection is closed.
-    pub async fn bytes(mut self) -> Result<Bytes, HttpError> {
-        let limit = match &self.body {
-            Some(reading) => reading.limit(),
-            None => return Ok(Bytes::new()),
-        };
-        let Some(first) = self.chunk().await? else {
-            return Ok(Bytes::new());
-        };
-        if first.len() > limit {
-            return Err(self.too_large(limit));
-        }
-        let Some(second) = self.chunk().await? else {
-            return Ok(first);
-        };
-        let mut all = BytesMut::from(&first[..]);
-        let mut next = Some(second);
-        while let Some(piece) = next {
-            if piece.len() > limit - all.len() {
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice")]
+    pub fn bytes(mut self) -> impl Future<Output = Result<Bytes, HttpError>> + use<R, B> {
+        async move {
+            let limit = match &self.body {
+                Some(reading) => reading.limit(),
+                None => return Ok(Bytes::new()),
+            };
+            let Some(first) = self.chunk().await? else {
+                return Ok(Bytes::new());
+            };
+            if first.len() > limit {
                 return Err(self.too_large(limit));
             }
-            all.extend_from_slice(&piece);
-            next = self.chunk().await?;
+            let Some(second) = self.chunk().await? else {
+                return Ok(first);
+            };
+            let mut all = BytesMut::from(&first[..]);
+            let mut next = Some(second);
+            while let Some(piece) = next {
+                if piece.len() > limit - all.len() {
+                    return Err(self.too_large(limit));
+                }
+                all.extend_from_slice(&piece);
+                next = self.chunk().await?;
+            }
+            Ok(all.freeze())
         }
-        Ok(all.freeze())
     }
 
     /// The whole body as text.

@@ -73,10 +73,12 @@ impl<R: Runtime> Timer<R> {
 }
 
 /// A future that ends at an instant, whether it is ready or not. The clock is read before the future
-/// is polled.
+/// is polled, and what it said then comes with the output.
 #[pin_project::pin_project]
 pub(crate) struct Within<'a, R: Runtime, F> {
     runtime: &'a R,
+    /// What the clock says, where somebody has just read it.
+    now: Option<Instant>,
     until: Instant,
     #[pin]
     inner: F,
@@ -101,22 +103,24 @@ pub(crate) fn turn() -> impl Future<Output = ()> {
 pub(crate) struct Elapsed;
 
 impl<'a, R: Runtime, F> Within<'a, R, F> {
-    pub(crate) const fn new(runtime: &'a R, until: Instant, inner: F) -> Self {
-        Self { runtime, until, inner, timer: Timer::new() }
+    /// To be polled at once: it is `now`.
+    pub(crate) const fn new(runtime: &'a R, now: Instant, until: Instant, inner: F) -> Self {
+        Self { runtime, now: Some(now), until, inner, timer: Timer::new() }
     }
 }
 
 impl<R: Runtime, F: Future> Future for Within<'_, R, F> {
-    type Output = Result<F::Output, Elapsed>;
+    type Output = Result<(F::Output, Instant), Elapsed>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            if !this.until.is_never() && this.runtime.now() >= *this.until {
+            let now = this.now.take().unwrap_or_else(|| this.runtime.now());
+            if now >= *this.until {
                 return Poll::Ready(Err(Elapsed));
             }
             if let Poll::Ready(out) = this.inner.as_mut().poll(cx) {
-                return Poll::Ready(Ok(out));
+                return Poll::Ready(Ok((out, now)));
             }
             if this.timer.as_mut().poll_at(cx, this.runtime, *this.until).is_pending() {
                 return Poll::Pending;

@@ -2,16 +2,50 @@
 
 use core::fmt;
 
-use alloc::borrow::Cow;
+use alloc::sync::Arc;
 
 use bytes::Bytes;
 
-/// One header of a request: name in lower case, value without CR, LF and NUL.
+/// One header of a request: name in lower case, value without CR, LF and NUL. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Header {
-    name: Cow<'static, str>,
+    name: Name,
     value: Bytes,
     sensitive: bool,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Name {
+    Known(&'static str),
+    Other(Arc<str>),
+}
+
+/// Names that most requests have: they take no memory of their own.
+const KNOWN: [&str; 8] = [
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "content-type",
+    "cookie",
+    "idempotency-key",
+    "traceparent",
+    "user-agent",
+];
+
+impl Name {
+    fn new(name: &str) -> Self {
+        match KNOWN.iter().find(|known| known.eq_ignore_ascii_case(name)) {
+            Some(known) => Self::Known(known),
+            None => Self::Other(name.to_ascii_lowercase().into()),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Known(name) => name,
+            Self::Other(name) => name,
+        }
+    }
 }
 
 impl Header {
@@ -22,8 +56,8 @@ impl Header {
         if !is_token(name) || !is_value(&value) {
             return None;
         }
-        let name = Cow::Owned(name.to_ascii_lowercase());
-        let sensitive = matches!(&*name, "authorization" | "cookie" | "proxy-authorization");
+        let name = Name::new(name);
+        let sensitive = matches!(name.as_str(), "authorization" | "cookie" | "proxy-authorization");
         Some(Self { name, value, sensitive })
     }
 
@@ -36,7 +70,7 @@ impl Header {
 
     /// The name, in lower case.
     pub fn name(&self) -> &str {
-        &self.name
+        self.name.as_str()
     }
 
     /// The value.
@@ -53,7 +87,7 @@ impl Header {
 /// Shows the name alone: any value may be a secret.
 impl fmt::Debug for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: …", self.name)
+        write!(f, "{}: …", self.name())
     }
 }
 

@@ -18,7 +18,14 @@ use crate::{Netloc, Scheme, Target};
 /// `Debug` and `Display` show scheme, netloc and path. Userinfo, query and fragment may hold secrets
 /// and are left out; [`as_str`](Self::as_str) has everything.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Url(Arc<url::Url>);
+pub struct Url(Arc<Parsed>);
+
+/// A URL with what every exchange asks of it.
+#[derive(PartialEq, Eq, Hash)]
+struct Parsed {
+    url: url::Url,
+    netloc: Netloc,
+}
 
 /// Why a URL cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,11 +55,14 @@ impl Url {
     /// Every [`UrlError`].
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         check(text)?;
+        if text.starts_with('/') {
+            return Err(UrlError::Relative);
+        }
         if !names_host(text) {
             return Err(UrlError::Host);
         }
         match url::Url::parse(text) {
-            Ok(url) => Self::admit(url),
+            Ok(url) => Self::admit(url, None),
             Err(url::ParseError::RelativeUrlWithoutBase) => Err(UrlError::Relative),
             Err(url::ParseError::EmptyHost) => Err(UrlError::Host),
             Err(_) => Err(UrlError::Syntax),
@@ -65,27 +75,28 @@ impl Url {
     /// Every [`UrlError`] but `Relative`.
     pub fn join(&self, reference: &str) -> Result<Self, UrlError> {
         check(reference)?;
-        self.0.join(reference).map_err(|_| UrlError::Syntax).and_then(Self::admit)
+        let url = self.0.url.join(reference).map_err(|_| UrlError::Syntax)?;
+        Self::admit(url, Some(self))
     }
 
     /// Where a `Location` leads. It brings no userinfo, and has the fragment of this URL unless it has its
     /// own (RFC 9110, 10.2.2).
     pub(crate) fn redirect_to(&self, location: &str) -> Result<Self, UrlError> {
         check(location)?;
-        let mut url = self.0.join(location).map_err(|_| UrlError::Syntax)?;
+        let mut url = self.0.url.join(location).map_err(|_| UrlError::Syntax)?;
         if url.fragment().is_none() {
-            url.set_fragment(self.0.fragment());
+            url.set_fragment(self.0.url.fragment());
         }
-        Ok(Self::admit(url)?.without_userinfo())
+        Ok(Self::admit(url, Some(self))?.without_userinfo())
     }
 
     /// The same without user and password.
     pub(crate) fn without_userinfo(&self) -> Self {
-        let mut url = url::Url::clone(&self.0);
-        // Both succeed on a URL that has a host.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        Self(Arc::new(url))
+        self.with(|url| {
+            // Both succeed on a URL that has a host.
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+        })
     }
 
     /// The same with `pairs` behind what the query holds already.
@@ -93,67 +104,86 @@ impl Url {
         if pairs.is_empty() {
             return self.clone();
         }
-        let mut url = url::Url::clone(&self.0);
-        url.query_pairs_mut().extend_pairs(pairs);
-        Self(Arc::new(url))
+        self.with(|url| {
+            url.query_pairs_mut().extend_pairs(pairs);
+        })
     }
 
-    fn admit(url: url::Url) -> Result<Self, UrlError> {
+    /// The same server, otherwise changed.
+    fn with(&self, change: impl FnOnce(&mut url::Url)) -> Self {
+        let mut url = self.0.url.clone();
+        change(&mut url);
+        Self(Arc::new(Parsed { url, netloc: self.0.netloc.clone() }))
+    }
+
+    /// `base` is what it was resolved against: mostly the same server.
+    fn admit(url: url::Url, base: Option<&Self>) -> Result<Self, UrlError> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(UrlError::Scheme);
         }
         let host = url.host_str().ok_or(UrlError::Host)?;
+        let port = url.port_or_known_default().unwrap_or(0);
+        if let Some(base) = base.filter(|base| (host, port) == (base.host(), base.port())) {
+            let netloc = base.netloc();
+            return Ok(Self(Arc::new(Parsed { url, netloc })));
+        }
         // One dot at the end is dropped from the netloc. What is left must be the same host, spelt once.
         let host = host.strip_suffix('.').unwrap_or(host);
         if host.split('.').any(str::is_empty) {
             return Err(UrlError::Syntax);
         }
-        Ok(Self(Arc::new(url)))
+        let netloc = Netloc::of(host, port);
+        Ok(Self(Arc::new(Parsed { url, netloc })))
     }
 
     /// The whole URL, secrets included.
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        self.0.url.as_str()
     }
 
     /// `http` or `https`.
     pub fn scheme(&self) -> Scheme {
-        if self.0.scheme() == "https" { Scheme::Https } else { Scheme::Http }
+        if self.0.url.scheme() == "https" { Scheme::Https } else { Scheme::Http }
     }
 
     /// The host, as it was canonicalised: a lower-case name, or an address (IPv6 in brackets).
     pub fn host(&self) -> &str {
-        self.0.host_str().unwrap_or_default()
+        self.0.url.host_str().unwrap_or_default()
     }
 
     /// The port, the scheme's own if the URL names none.
     pub fn port(&self) -> u16 {
-        self.0.port_or_known_default().unwrap_or(0)
+        self.0.url.port_or_known_default().unwrap_or(0)
+    }
+
+    /// Host and port, the port only if it is not the scheme's own: what `Host` says.
+    pub fn authority(&self) -> &str {
+        &self.0.url[url::Position::BeforeHost..url::Position::AfterPort]
     }
 
     /// Whether the port has to be written: it is not the scheme's own.
     pub fn has_own_port(&self) -> bool {
-        self.0.port().is_some()
+        self.0.url.port().is_some()
     }
 
     /// The path.
     pub fn path(&self) -> &str {
-        self.0.path()
+        self.0.url.path()
     }
 
     /// The query, without its `?`.
     pub fn query(&self) -> Option<&str> {
-        self.0.query()
+        self.0.url.query()
     }
 
     /// Path and query: what the request line of HTTP/1.1 holds.
     pub fn path_and_query(&self) -> &str {
-        &self.0[url::Position::BeforePath..url::Position::AfterQuery]
+        &self.0.url[url::Position::BeforePath..url::Position::AfterQuery]
     }
 
     /// The canonical `host:port`.
     pub fn netloc(&self) -> Netloc {
-        Netloc::of(self.host(), self.port())
+        self.0.netloc.clone()
     }
 
     /// Scheme and netloc.
@@ -161,9 +191,14 @@ impl Url {
         Target::new(self.scheme(), self.netloc())
     }
 
+    /// Whether `target` is the server, and the scheme the same.
+    pub(crate) fn is_root_of(&self, target: &Target) -> bool {
+        self.scheme() == target.scheme() && self.0.netloc == *target.netloc()
+    }
+
     /// Whether the URL names a user or a password.
     pub fn has_userinfo(&self) -> bool {
-        !self.0.username().is_empty() || self.0.password().is_some()
+        !self.0.url.username().is_empty() || self.0.url.password().is_some()
     }
 
     /// User and password, decoded. `None` if there is neither, or they are no text.
@@ -172,14 +207,14 @@ impl Url {
             return None;
         }
         let decoded = |part: &str| percent_decode_str(part).decode_utf8().ok().map(String::from);
-        Some((decoded(self.0.username())?, decoded(self.0.password().unwrap_or_default())?))
+        Some((decoded(self.0.url.username())?, decoded(self.0.url.password().unwrap_or_default())?))
     }
 
     /// The same URL as text without userinfo, query and fragment: fit for logs.
     fn redacted(&self) -> String {
-        let mut text = String::from(self.0.scheme());
+        let mut text = String::from(self.0.url.scheme());
         text.push_str("://");
-        text.push_str(&self.0[url::Position::BeforeHost..url::Position::AfterPath]);
+        text.push_str(&self.0.url[url::Position::BeforeHost..url::Position::AfterPath]);
         text
     }
 }
@@ -234,6 +269,24 @@ mod tests {
         let all = url.with_query(&[("q", "fault tolerance"), ("q", "ü&=")]);
         assert_eq!(all.as_str(), "http://h/p?a=%7e&b&q=fault+tolerance&q=%C3%BC%26%3D#f");
         assert_eq!(Url::parse("http://h/").unwrap().with_query(&[("k", "")]).query(), Some("k="));
+    }
+
+    #[test]
+    fn a_url_that_was_joined_has_the_netloc_of_its_own_server() {
+        let base = Url::parse("http://a:81/x").unwrap();
+        for (reference, netloc) in [
+            ("/y", "a:81"),
+            ("z?q", "a:81"),
+            ("//b/y", "b:80"),
+            ("http://a/", "a:80"),
+            ("https://a:81/", "a:81"),
+            ("https://a/", "a:443"),
+            ("http://user@b.:81/", "b:81"),
+        ] {
+            let url = base.join(reference).unwrap();
+            assert_eq!(url.netloc().as_str(), netloc, "{reference}");
+            assert_eq!(Url::parse(url.as_str()).unwrap(), url, "{reference}");
+        }
     }
 
     #[test]
