@@ -44,6 +44,9 @@ impl IsahcError {
         }
         let (kind, sent, place) = way.meaning(&error);
         let mut this = Self { place, ..Self::new(kind, sent, error) };
+        if kind == FaultKind::Connect && is_beyond_select() {
+            this.what = BEYOND_SELECT;
+        }
         // libcurl asks for a rewind only where it would have sent the request again.
         this.fault.reused = code(&this) == Some(65);
         this
@@ -71,6 +74,21 @@ impl IsahcError {
         };
         Self::new(kind, Sent::Sent, error)
     }
+}
+
+const BEYOND_SELECT: &str = "connecting failed, and this process has more than 1,024 descriptors: libcurl as curl-sys \
+    builds it can use none above that, unless the environment has CFLAGS=-DHAVE_POLL when it is built";
+
+/// Whether the next descriptor is one that `select` has no place for (`FD_SETSIZE`).
+#[cfg(unix)]
+fn is_beyond_select() -> bool {
+    use std::os::fd::AsRawFd as _;
+    std::fs::File::open("/dev/null").is_ok_and(|file| file.as_raw_fd() >= 1024)
+}
+
+#[cfg(not(unix))]
+fn is_beyond_select() -> bool {
+    false
 }
 
 fn taken(upload: &UploadFailure) -> Option<BoxError> {

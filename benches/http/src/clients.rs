@@ -107,7 +107,7 @@ fn retrying(url: &str) -> Request {
 
 fn isahc(url: &str, concurrency: usize) -> Request {
     // Without it libcurl keeps few connections, and 64 callers run out of ports.
-    let builder = isahc::HttpClient::builder().connection_cache_size(concurrency);
+    let builder = isahc::HttpClient::builder().connection_cache_size(4 * concurrency);
     let (client, url) = (builder.build().expect("a client"), url.to_owned());
     Rc::new(move || {
         let (client, url) = (client.clone(), url.clone());

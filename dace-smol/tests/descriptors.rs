@@ -1,0 +1,35 @@
+//! Descriptors that `select` cannot name. One test, in a process of its own: it has many of them.
+
+use std::fs::File;
+
+use dace_core::http::{Connect, FaultKind, HttpSettings, Sent};
+use dace_smol::IsahcBackend;
+use dace_wire::{Server, Step, get, keep_alive, ok, run};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+const MANY: u64 = 1100;
+
+#[test]
+fn a_connect_that_fails_since_libcurl_has_no_poll_says_so() {
+    let limits = getrlimit(Resource::Nofile);
+    if limits.current.is_some_and(|current| current < 2 * MANY) {
+        let raised = Rlimit { current: Some(2 * MANY), ..limits };
+        setrlimit(Resource::Nofile, raised).expect("the hard limit is higher");
+    }
+    let backend = IsahcBackend::connect(HttpSettings::default()).unwrap();
+    let server = Server::start([keep_alive(&["one"]), vec![Step::ReadRequestIfAny, ok("two")]]);
+    let answered = smol::block_on(run(&backend, get(&server.url("/"))));
+    assert_eq!(answered.expect("few descriptors are no problem").text(), "one");
+    drop(backend);
+
+    let taken: Vec<File> = (0..MANY).map(|_| File::open("/dev/null").unwrap()).collect();
+    let backend = IsahcBackend::connect(HttpSettings::default()).unwrap();
+    // It is an answer where libcurl was built with poll.
+    if let Err(failure) = smol::block_on(run(&backend, get(&server.url("/")))) {
+        assert_eq!((failure.fault.kind, failure.fault.sent), (FaultKind::Connect, Sent::Unsent));
+        let told = failure.chain;
+        assert!(told.contains("more than 1,024 descriptors"), "{told}");
+        assert!(told.contains("CFLAGS=-DHAVE_POLL"), "{told}");
+    }
+    drop(taken);
+}
