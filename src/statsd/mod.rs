@@ -1,8 +1,8 @@
 //! Stats for a statsd server, with the feature `statsd`.
 //!
-//! What a call costs here is a few atomics and a short lock around a queue: a thread of its own makes
-//! lines of what is in the queue, ten times a second at most, and sends them. Nothing waits for it. A
-//! full queue drops and counts.
+//! What a call costs here is a short lock around a queue, for each attempt and each call: a thread of its own
+//! looks at the queue ten times a second, once while nothing comes, makes lines of what is there, and sends
+//! them. Nothing waits for it. A full queue drops and counts.
 //!
 //! Names are `PREFIX.<dependency_id>.<name>`; `docs/observing.md` has them all.
 
@@ -271,11 +271,12 @@ struct StatsdObserver {
 impl Observer for StatsdObserver {
     fn on_event(&self, dependency_id: &str, event: &Event) {
         let source = self.source.get_or_init(|| self.sender.source(&self.prefix, dependency_id));
-        let open = record::open(event);
-        match (Record::of(event, self.sender.tags()), open) {
-            (Some(record), open) => self.sender.push(source, record, open),
-            (None, Some(open)) => self.sender.set_open(source, open),
-            (None, None) => {}
+        // Before the record that says that attempts have ended.
+        if let Some(open) = record::open(event) {
+            Sender::set_open(source, open);
+        }
+        if let Some(record) = Record::of(event, self.sender.tags()) {
+            self.sender.push(source, record);
         }
     }
 

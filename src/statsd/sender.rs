@@ -1,14 +1,14 @@
 //! The queue, and the thread that makes lines of it.
 //!
-//! The thread sleeps until something is queued, then lets more come for [`LINGER`]; so it is woken ten
-//! times a second at most, and waking it costs a call nothing but for these times. It ends when the
-//! last handle is gone, after it sent what was queued.
+//! The thread looks at the queue by itself, every [`LINGER`], or every [`IDLE`] while nothing comes; so a call
+//! wakes nobody, unless more waits than is good to send at once. It ends when the last handle is gone,
+//! after it sent what was queued.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -23,8 +23,15 @@ use crate::names::{self, ByNetloc};
 /// How long the thread lets more come before it sends.
 const LINGER: Duration = Duration::from_millis(100);
 
+/// How long it does after [`QUIET`] times of nothing.
+const IDLE: Duration = Duration::from_secs(1);
+const QUIET: u32 = 10;
+
 /// Events that are sent without lingering: what comes faster than the server reads, its kernel drops.
 const BURST: usize = 512;
+
+/// How long the thread lingers where that many have just come: as long as that goes on, calls need not wake it.
+const BRIEFLY: Duration = Duration::from_micros(250);
 
 /// How long a flush waits at most.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -36,11 +43,13 @@ pub(super) struct Source {
     number: u64,
     /// `PREFIX.<dependency_id>.`
     prefix: String,
-    /// Attempts under way: only the last number counts, so it waits here, not in the queue.
+    /// Attempts under way: only the last number counts, so it waits here, not in the queue. `UNTOLD` until there
+    /// were any.
     open: AtomicU32,
-    open_changed: AtomicBool,
     dropped: AtomicU64,
 }
+
+const UNTOLD: u32 = u32::MAX;
 
 /// A handle on queue and thread.
 #[derive(Clone, Debug)]
@@ -56,9 +65,7 @@ struct Shared {
     /// Whether the names are complete without a prefix: a client has its own.
     is_client: bool,
     queue: Mutex<Queue>,
-    /// Whether the thread has to be woken for what comes.
-    asleep: AtomicBool,
-    /// For the thread: something came.
+    /// For the thread: there is something that cannot wait.
     came: Condvar,
     /// For those who flush: something went.
     went: Condvar,
@@ -73,6 +80,8 @@ struct Queue {
     /// The number of the next one.
     next: u64,
     rng: fastrand::Rng,
+    /// So many records wake the thread.
+    burst: usize,
     /// Flushes asked for, and done.
     flushes: u64,
     flushed: u64,
@@ -112,11 +121,11 @@ impl Sender {
                 next: 0,
                 // Else all processes would leave out the same.
                 rng: fastrand::Rng::with_seed(RandomState::new().hash_one(settings.queue)),
+                burst: settings.burst(),
                 flushes: 0,
                 flushed: 0,
                 over: false,
             }),
-            asleep: AtomicBool::new(false),
             came: Condvar::new(),
             went: Condvar::new(),
         });
@@ -128,6 +137,7 @@ impl Sender {
             gone: Vec::new(),
             netlocs: ByNetloc::new(),
             room: String::new(),
+            hurries: false,
         };
         thread::Builder::new()
             .name(String::from("dace-statsd"))
@@ -149,8 +159,7 @@ impl Sender {
         let source = Arc::new(Source {
             number,
             prefix,
-            open: AtomicU32::new(0),
-            open_changed: AtomicBool::new(false),
+            open: AtomicU32::new(UNTOLD),
             dropped: AtomicU64::new(0),
         });
         queue.newcomers.push(source.clone());
@@ -161,42 +170,27 @@ impl Sender {
         self.0.0.settings.tags
     }
 
-    pub(super) fn set_open(&self, source: &Source, open: u32) {
+    /// The number of attempts under way. The thread sees it when it looks next.
+    pub(super) fn set_open(source: &Source, open: u32) {
         source.open.store(open, Ordering::Relaxed);
-        // Before the look at whether the thread sleeps, which looks at this before it does.
-        if !source.open_changed.swap(true, Ordering::SeqCst) {
-            self.0.0.wake();
-        }
     }
 
-    /// `open`: the number of attempts under way, if it changed.
-    pub(super) fn push(&self, source: &Source, record: Record, open: Option<u32>) {
+    pub(super) fn push(&self, source: &Source, record: Record) {
         let shared = &self.0.0;
         let Settings { rate, queue: capacity, .. } = shared.settings;
         let mut queue = shared.queue();
-        let left_out = rate < 1.0 && record.is_sampled() && queue.rng.f64() >= rate;
-        let has_room = !queue.over && queue.records.len() < capacity;
-        let queued = !left_out && has_room;
-        let says_open = record.says_open();
-        if let Some(open) = open {
-            source.open.store(open, Ordering::Relaxed);
-            if !(queued && says_open) {
-                // The thread looks at it after it had this lock, or was woken; with a record it knows.
-                source.open_changed.store(true, Ordering::SeqCst);
-            }
+        if rate < 1.0 && record.is_sampled() && queue.rng.f64() >= rate {
+            return;
         }
-        if queued {
-            queue.records.push((source.number, record));
-        } else if !left_out {
+        if queue.over || queue.records.len() >= capacity {
             source.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
         }
-        let urgent = queued && queue.records.len() == shared.settings.burst() + 1;
+        queue.records.push((source.number, record));
+        let urgent = queue.records.len() == queue.burst + 1;
         drop(queue);
         if urgent {
             shared.came.notify_one();
-        }
-        if queued || open.is_some() {
-            shared.wake();
         }
     }
 
@@ -222,22 +216,18 @@ impl Drop for Handle {
 
 impl Settings {
     fn burst(&self) -> usize {
-        BURST.min(self.queue / 2)
+        BURST.min(self.most())
+    }
+
+    /// What wakes the thread in any case.
+    fn most(&self) -> usize {
+        self.queue / 2
     }
 }
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wakes the thread if it sleeps for want of anything to do.
-    fn wake(&self) {
-        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
-            // With the lock: the thread is then either before its look at the queue, or waits.
-            drop(self.queue());
-            self.came.notify_one();
-        }
     }
 }
 
@@ -246,11 +236,30 @@ struct Thread {
     outlet: Outlet,
     /// Takes turns with the queue's.
     records: Vec<(u64, Record)>,
-    sources: BTreeMap<u64, Arc<Source>>,
+    sources: BTreeMap<u64, Known>,
     /// Those of them that nobody else knew when the records were taken: they send no more.
     gone: Vec<u64>,
     netlocs: ByNetloc<String>,
     room: String,
+    /// Whether records come faster than one can linger.
+    hurries: bool,
+}
+
+/// A source as the thread knows it.
+struct Known {
+    source: Arc<Source>,
+    /// The number of attempts under way that was sent last.
+    told: u32,
+    /// Whether attempts have ended since: then it is sent though it may be the same.
+    stirred: bool,
+}
+
+impl Known {
+    /// The number of attempts under way, if it is to be sent.
+    fn news(&self) -> Option<u32> {
+        let open = self.source.open.load(Ordering::Relaxed);
+        (open != self.told || self.stirred && open != UNTOLD).then_some(open)
+    }
 }
 
 impl Thread {
@@ -272,44 +281,46 @@ impl Thread {
     fn collect(&mut self) -> (u64, bool) {
         let shared = self.shared.clone();
         let mut queue = shared.queue();
-        let urgent = |queue: &Queue| {
-            let burst = queue.records.len() > shared.settings.burst();
-            queue.over || queue.flushes > queue.flushed || burst
+        let (most, mut wait) = match self.hurries {
+            true => (shared.settings.most(), BRIEFLY),
+            false => (shared.settings.burst(), LINGER),
         };
+        queue.burst = most;
+        let urgent = |queue: &Queue| {
+            queue.over || queue.flushes > queue.flushed || queue.records.len() > most
+        };
+        let mut quiet = 0;
         loop {
+            let waited = shared.came.wait_timeout_while(queue, wait, |queue| !urgent(queue));
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
             self.welcome(&mut queue);
-            if !queue.records.is_empty() || urgent(&queue) {
+            let has_news = || self.sources.values().any(|known| known.news().is_some());
+            if !queue.records.is_empty() || urgent(&queue) || has_news() {
                 break;
             }
-            shared.asleep.store(true, Ordering::SeqCst);
-            if self.sources.values().any(|source| source.open_changed.load(Ordering::SeqCst)) {
-                break;
-            }
-            queue = shared.came.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            quiet += 1;
+            wait = if quiet < QUIET { LINGER } else { IDLE };
         }
-        shared.asleep.store(false, Ordering::SeqCst);
-        let waited = shared.came.wait_timeout_while(queue, LINGER, |queue| !urgent(queue));
-        let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        self.welcome(&mut queue);
-        let alone = |(_, source): &(&u64, &Arc<Source>)| Arc::strong_count(source) == 1;
+        let alone = |(_, known): &(&u64, &Known)| Arc::strong_count(&known.source) == 1;
         self.gone.extend(self.sources.iter().filter(alone).map(|(number, _)| *number));
         mem::swap(&mut queue.records, &mut self.records);
+        self.hurries = self.records.len() > shared.settings.burst();
         (queue.flushes, queue.over)
     }
 
     fn welcome(&mut self, queue: &mut Queue) {
         let newcomers = queue.newcomers.drain(..);
-        self.sources.extend(newcomers.map(|source| (source.number, source)));
+        let known = |source: Arc<Source>| Known { source, told: UNTOLD, stirred: false };
+        self.sources.extend(newcomers.map(|source| (source.number, known(source))));
     }
 
     fn send(&mut self) {
-        let Self { shared, outlet, records, sources, gone, netlocs, room } = self;
+        let Self { shared, outlet, records, sources, gone, netlocs, room, .. } = self;
         for (number, record) in records.drain(..) {
-            let source = &sources[&number];
-            if record.says_open() {
-                // Not stored: what was stored with a flag that this one replaces has to be seen too.
-                source.open_changed.swap(true, Ordering::AcqRel);
-            }
+            let Some(Known { source, stirred, .. }) = sources.get_mut(&number) else {
+                continue;
+            };
+            *stirred |= record.says_open();
             let around = Around {
                 prefix: &source.prefix,
                 netloc: record
@@ -324,13 +335,14 @@ impl Thread {
                 }
             });
         }
-        for source in sources.values() {
+        for known in sources.values_mut() {
+            let source = &known.source;
             let around = Around { prefix: &source.prefix, netloc: None, rate: None };
-            if source.open_changed.swap(false, Ordering::AcqRel) {
-                let open = Value::Gauge(source.open.load(Ordering::Relaxed).into());
-                if line::send(outlet, room, around, ("open", ""), open).is_err() {
-                    // Only the latest number counts, so that is what is tried again.
-                    source.open_changed.store(true, Ordering::Release);
+            if let Some(open) = known.news() {
+                let level = Value::Gauge(open.into());
+                // Only the latest number counts, so that is what is tried again.
+                if line::send(outlet, room, around, ("open", ""), level).is_ok() {
+                    (known.told, known.stirred) = (open, false);
                 }
             }
             let dropped = source.dropped.swap(0, Ordering::Relaxed);
@@ -374,7 +386,7 @@ mod tests {
     fn a_source_that_nobody_uses_is_forgotten_with_what_it_sent_last() {
         let sender = Sender::start(nowhere(), SETTINGS).unwrap();
         let source = sender.source("dace", "users");
-        sender.set_open(&source, 1);
+        Sender::set_open(&source, 1);
         let known = Arc::downgrade(&source);
         drop(source);
         sender.flush();
@@ -401,10 +413,11 @@ mod tests {
         let lines = Lines::default();
         let sender = Sender::start(Outlet::Lines(Box::new(lines.clone())), SETTINGS).unwrap();
         let source = sender.source("dace", "users");
-        sender.set_open(&source, 1);
+        Sender::set_open(&source, 1);
         sender.flush();
         let told = super::super::record::Told::Attempt(dace_core::Class::Success, Duration::ZERO);
-        sender.push(&source, Record { told, netloc: None }, Some(0));
+        Sender::set_open(&source, 0);
+        sender.push(&source, Record { told, netloc: None });
         sender.flush();
         let lines = lines.0.lock().unwrap();
         assert_eq!(lines.last().map(String::as_str), Some("dace.users.open:0|g"), "{lines:?}");
@@ -416,7 +429,7 @@ mod tests {
         let sender = Sender::start(Outlet::Lines(Box::new(lines.clone())), SETTINGS).unwrap();
         for name in ["first", "second", "third"] {
             let source = sender.source("dace", name);
-            sender.push(&source, retry(), None);
+            sender.push(&source, retry());
         }
         sender.flush();
         let expected = ["first", "second", "third"].map(|name| format!("dace.{name}.retry:1|c"));
@@ -424,19 +437,41 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_by_sampling_wakes_nobody() {
-        let sender = Sender::start(nowhere(), Settings { rate: 1e-300, ..SETTINGS }).unwrap();
+    fn the_number_of_attempts_under_way_is_told_though_all_else_is_left_out_by_sampling() {
+        let lines = Lines::default();
+        let settings = Settings { rate: 1e-300, ..SETTINGS };
+        let sender = Sender::start(Outlet::Lines(Box::new(lines.clone())), settings).unwrap();
         let source = sender.source("dace", "users");
         sender.flush();
-        while !sender.0.0.asleep.load(Ordering::SeqCst) {
-            thread::yield_now();
+        assert!(lines.0.lock().unwrap().is_empty(), "there were none");
+        for open in 1..=100 {
+            sender.push(&source, retry());
+            Sender::set_open(&source, open);
         }
-        for _ in 0..100 {
-            sender.push(&source, retry(), None);
+        sender.flush();
+        assert_eq!(*lines.0.lock().unwrap(), ["dace.users.open:100|g"]);
+    }
+
+    #[test]
+    fn the_number_of_attempts_under_way_is_told_again_when_attempts_have_ended() {
+        let lines = Lines::default();
+        let sender = Sender::start(Outlet::Lines(Box::new(lines.clone())), SETTINGS).unwrap();
+        let source = sender.source("dace", "users");
+        let told = super::super::record::Told::Attempt(dace_core::Class::Success, Duration::ZERO);
+        let gauges = || {
+            let lines = lines.0.lock().unwrap();
+            lines.iter().filter(|line| line.ends_with("open:2|g")).count()
+        };
+        Sender::set_open(&source, 2);
+        for count in [1, 1] {
+            sender.flush();
+            assert_eq!(gauges(), count);
         }
-        assert!(sender.0.0.asleep.load(Ordering::SeqCst));
-        sender.push(&source, retry(), Some(1));
-        assert!(!sender.0.0.asleep.load(Ordering::SeqCst), "the gauge is told");
+        sender.push(&source, Record { told, netloc: None });
+        for count in [2, 2] {
+            sender.flush();
+            assert_eq!(gauges(), count);
+        }
     }
 
     #[test]
@@ -449,12 +484,12 @@ mod tests {
         }
         let sender = Sender::start(Outlet::Lines(Box::new(Trap)), SETTINGS).unwrap();
         let source = sender.source("dace", "users");
-        sender.set_open(&source, 1);
+        Sender::set_open(&source, 1);
         // A flush waits a second at most, and telling a panic may take longer. Those after it do not wait.
         while !sender.0.0.queue().over {
             sender.flush();
         }
-        sender.push(&source, retry(), None);
+        sender.push(&source, retry());
         assert_eq!(source.dropped.load(Ordering::Relaxed), 1);
     }
 
