@@ -1,9 +1,9 @@
 //! What a call costs around a future that is ready at once, beside its peers in the same run.
 //!
 //! ```text
-//! cargo bench --bench call_overhead                # some 20 s, a Markdown table
-//! cargo bench --bench call_overhead -- --quick     # some 3 s
-//! cargo bench --bench call_overhead -- --json
+//! cargo bench --all-features --bench call_overhead                # some 20 s, a Markdown table
+//! cargo bench --all-features --bench call_overhead -- --quick     # some 3 s
+//! cargo bench --all-features --bench call_overhead -- --json
 //! ```
 //!
 //! Subjects: **dace** with everything on (three targets by peak-EWMA, both timeouts, retries with a

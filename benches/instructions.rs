@@ -2,9 +2,9 @@
 //! does not move.
 //!
 //! ```text
-//! cargo bench --bench instructions                # a table
-//! cargo bench --bench instructions -- --check     # fails if one is 5 % above what is written down
-//! cargo bench --bench instructions -- --bless     # writes them down: benches/instructions.txt
+//! cargo bench --all-features --bench instructions                # a table
+//! cargo bench --all-features --bench instructions -- --check     # fails if one is 5 % above what is written down
+//! cargo bench --all-features --bench instructions -- --bless     # writes them down: benches/instructions.txt
 //! ```
 //!
 //! Each figure is what 10,000 more calls cost, by ten thousand. They are of one compiler and one C

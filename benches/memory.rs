@@ -2,7 +2,7 @@
 //! but room that is used again.
 //!
 //! ```text
-//! cargo bench --bench memory
+//! cargo bench --all-features --bench memory
 //! ```
 
 use std::future::{Future, Pending, pending};

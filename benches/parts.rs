@@ -2,8 +2,8 @@
 //! two sections that hold the lock, together.
 //!
 //! ```text
-//! cargo bench --bench parts
-//! cargo bench --bench parts -- --json
+//! cargo bench --all-features --bench parts
+//! cargo bench --all-features --bench parts -- --json
 //! ```
 
 use std::future::ready;
