@@ -51,7 +51,7 @@ use crate::{IsahcBody, IsahcError, IsahcHead, SmolRuntime};
 ///   length was still missing, so an empty body that ends with its connection needs a `Connection:
 ///   close`;
 /// - as curl-sys builds it (`static-curl`, 0.4.90), it can use no descriptor above 1,023: in a process that
-///   has more of them every connect fails, and its error says why. With `CFLAGS=-DHAVE_POLL` in the
+///   has more of them every connect fails, and its error says so. With `CFLAGS=-DHAVE_POLL` in the
 ///   environment of the build it can;
 /// - its own words do not get through isahc, only its codes. A bad chunk size is reported as a
 ///   [`Reset`], and every failed connect as [`Connect`]; a proxy that is to open a tunnel and is

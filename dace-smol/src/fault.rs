@@ -44,11 +44,12 @@ impl IsahcError {
         }
         let (kind, sent, place) = way.meaning(&error);
         let mut this = Self { place, ..Self::new(kind, sent, error) };
-        if kind == FaultKind::Connect && is_beyond_select() {
-            this.what = BEYOND_SELECT;
+        match code(&this) {
+            Some(7) if is_beyond_select() => this.what = BEYOND_SELECT,
+            // libcurl asks for a rewind only where it would have sent the request again.
+            Some(65) => this.fault.reused = true,
+            _ => {}
         }
-        // libcurl asks for a rewind only where it would have sent the request again.
-        this.fault.reused = code(&this) == Some(65);
         this
     }
 
@@ -76,8 +77,9 @@ impl IsahcError {
     }
 }
 
-const BEYOND_SELECT: &str = "connecting failed, and this process has more than 1,024 descriptors: libcurl as curl-sys \
-    builds it can use none above that, unless the environment has CFLAGS=-DHAVE_POLL when it is built";
+/// Whether that is why cannot be known: libcurl has one code for all failed connects.
+const BEYOND_SELECT: &str = "connecting failed; perhaps because this process has more than 1,024 descriptors: libcurl as \
+    curl-sys builds it can use none above that, unless CFLAGS has -DHAVE_POLL when it is built";
 
 /// Whether the next descriptor is one that `select` has no place for (`FD_SETSIZE`).
 #[cfg(unix)]

@@ -1,4 +1,5 @@
 //! Descriptors that `select` cannot name. One test, in a process of its own: it has many of them.
+#![cfg(unix)]
 
 use std::fs::File;
 
@@ -29,7 +30,7 @@ fn a_connect_that_fails_since_libcurl_has_no_poll_says_so() {
         assert_eq!((failure.fault.kind, failure.fault.sent), (FaultKind::Connect, Sent::Unsent));
         let told = failure.chain;
         assert!(told.contains("more than 1,024 descriptors"), "{told}");
-        assert!(told.contains("CFLAGS=-DHAVE_POLL"), "{told}");
+        assert!(told.contains("CFLAGS has -DHAVE_POLL"), "{told}");
     }
     drop(taken);
 }

@@ -57,11 +57,6 @@ impl Lease {
         progress.is_over() && !self.connection.gauge.is_blocked()
     }
 
-    /// Whether another exchange may begin on it.
-    fn is_ready(&self, progress: &Arc<Progress>) -> bool {
-        self.has_sent(progress) && self.connection.sender.is_ready()
-    }
-
     /// Closes the connection with a part of the request unsent, which hyper would wait for.
     fn cut(&self) {
         self.connection.driver.abort();
@@ -99,7 +94,8 @@ impl HyperBody {
         match &mut self.hold {
             Hold::Nothing => return Poll::Ready(()),
             Hold::Lease(lease) => {
-                if !lease.is_ready(&self.progress) {
+                // Mostly it is ready by now, and nobody needs to be told of what changes.
+                if !lease.connection.sender.is_ready() || !lease.has_sent(&self.progress) {
                     lease.connection.gauge.watch(cx);
                 }
                 let uploaded = lease.has_sent(&self.progress);
@@ -198,7 +194,7 @@ impl Drop for HyperBody {
             Hold::Lease(lease) => {
                 if !lease.has_sent(&self.progress) {
                     lease.cut();
-                } else if ended && lease.is_ready(&self.progress) {
+                } else if ended && lease.connection.sender.is_ready() {
                     lease.park();
                 }
             }

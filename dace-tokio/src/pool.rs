@@ -56,7 +56,7 @@ struct Idle {
     /// The places stay while their connections are away, up to [`Bounds::total`] of them, and until the
     /// reaper has gone round.
     routes: HashMap<Route, Vec<Parked>, RandomState>,
-    /// How many connections of HTTP/1.1 there are.
+    /// How many connections of HTTP/1.1 lie here.
     count: usize,
     #[cfg(feature = "http2")]
     shared: HashMap<Route, Arc<Shared>, RandomState>,
@@ -189,7 +189,7 @@ impl Pool {
         drop(closed);
     }
 
-    /// Whether there is somebody who closes what lies too long. Without a runtime there is not.
+    /// Whether there is somebody who closes what lies too long. Outside of a runtime nobody can be found anew.
     fn watch(self: &Arc<Self>, idle: &mut Idle) -> bool {
         if idle.reaper.as_ref().is_some_and(|reaper| !reaper.is_finished()) {
             return true;
@@ -349,6 +349,46 @@ mod tests {
             bench.park(host).await;
         }
         assert_eq!(["a", "b"].map(|host| bench.take(host)), [Some(3), Some(4)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_closed_or_grew_old_makes_room_for_others() {
+        let mut bench = Bench::new(9, 3);
+        for _ in 0..3 {
+            bench.park("a").await;
+        }
+        bench.ends.clear();
+        for _ in 0..9 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bench.take("a"), None, "its servers are gone");
+        for round in 0..2 {
+            for _ in 0..3 {
+                bench.park("a").await;
+            }
+            let lie = |bench: &Bench| bench.pool.lock().routes.values().flatten().count();
+            assert_eq!(lie(&bench), 3, "{round}");
+            // They grow old.
+            tokio::time::sleep(Duration::from_secs(61)).await;
+            assert_eq!(lie(&bench), 0, "{round}");
+        }
+    }
+
+    #[test]
+    fn outside_of_a_runtime_a_connection_stays_only_while_somebody_looks_after_it() {
+        let builder = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let mut bench = Bench::new(9, 9);
+        let runtime = builder().unwrap();
+        let (kept, route) = runtime.block_on(async {
+            bench.park("a").await;
+            let route = route("a");
+            (bench.pool.take(&route).unwrap(), route)
+        });
+        bench.pool.park(route.clone(), kept);
+        let kept = bench.pool.take(&route).expect("the reaper's runtime is there");
+        drop(runtime);
+        bench.pool.park(route.clone(), kept);
+        assert_eq!(bench.pool.lock().count, 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -271,7 +271,6 @@ struct StatsdObserver {
 impl Observer for StatsdObserver {
     fn on_event(&self, dependency_id: &str, event: &Event) {
         let source = self.source.get_or_init(|| self.sender.source(&self.prefix, dependency_id));
-        // Before the record that says that attempts have ended.
         if let Some(open) = record::open(event) {
             Sender::set_open(source, open);
         }

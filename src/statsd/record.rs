@@ -68,11 +68,6 @@ impl Record {
         !matches!(self.told, Told::Circuit(_) | Told::Lost(_))
     }
 
-    /// Whether the number of attempts under way came with it.
-    pub(super) fn says_open(&self) -> bool {
-        matches!(self.told, Told::Attempt(..) | Told::Lost(_))
-    }
-
     /// The lines that it becomes: each a name, the part after its last dot, and a value.
     pub(super) fn lines(&self, mut line: impl FnMut(&str, &str, Value)) {
         const ONE: Value = Value::Counter(1);

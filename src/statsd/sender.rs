@@ -1,14 +1,13 @@
 //! The queue, and the thread that makes lines of it.
 //!
-//! The thread looks at the queue by itself, every [`LINGER`], or every [`IDLE`] while nothing comes; so a call
-//! wakes nobody, unless more waits than is good to send at once. It ends when the last handle is gone,
-//! after it sent what was queued.
+//! The thread looks at the queue by itself, at its [`Pace`]; so a call wakes nobody, unless more waits than is
+//! good to send at once. It ends when the last handle is gone, after it sent what was queued.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::mem;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -20,18 +19,37 @@ use super::record::{Record, Value};
 use super::{Outlet, Settings};
 use crate::names::{self, ByNetloc};
 
-/// How long the thread lets more come before it sends.
-const LINGER: Duration = Duration::from_millis(100);
-
-/// How long it does after [`QUIET`] times of nothing.
-const IDLE: Duration = Duration::from_secs(1);
-const QUIET: u32 = 10;
-
 /// Events that are sent without lingering: what comes faster than the server reads, its kernel drops.
 const BURST: usize = 512;
 
-/// How long the thread lingers where that many have just come: as long as that goes on, calls need not wake it.
-const BRIEFLY: Duration = Duration::from_micros(250);
+/// How long the thread lets records come before it sends them.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    linger: Duration,
+    /// In place of that, after so many looks at nothing.
+    idle: Duration,
+    quiet: u32,
+    /// In place of that, after a [burst](BURST): as long as bursts go on, calls need not wake the thread.
+    hurry: Duration,
+}
+
+impl Pace {
+    const USUAL: Self = Self {
+        linger: Duration::from_millis(100),
+        idle: Duration::from_secs(1),
+        quiet: 10,
+        hurry: Duration::from_micros(250),
+    };
+
+    /// More records than this wake the thread, which waits so long for them.
+    fn patience(self, settings: Settings, hurries: bool, looks: u32) -> (usize, Duration) {
+        match hurries {
+            true => (settings.half(), self.hurry),
+            false if looks < self.quiet => (settings.burst(), self.linger),
+            false => (settings.burst(), self.idle),
+        }
+    }
+}
 
 /// How long a flush waits at most.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -43,13 +61,13 @@ pub(super) struct Source {
     number: u64,
     /// `PREFIX.<dependency_id>.`
     prefix: String,
-    /// Attempts under way: only the last number counts, so it waits here, not in the queue. `UNTOLD` until there
-    /// were any.
+    /// Attempts under way: only the last number counts, so it waits here, not in the queue.
     open: AtomicU32,
+    /// Whether that was said since it was sent. It is sent again though it may be the same, since servers may
+    /// forget what they do not hear of.
+    open_said: AtomicBool,
     dropped: AtomicU64,
 }
-
-const UNTOLD: u32 = u32::MAX;
 
 /// A handle on queue and thread.
 #[derive(Clone, Debug)]
@@ -62,6 +80,7 @@ struct Handle(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     settings: Settings,
+    pace: Pace,
     /// Whether the names are complete without a prefix: a client has its own.
     is_client: bool,
     queue: Mutex<Queue>,
@@ -80,7 +99,7 @@ struct Queue {
     /// The number of the next one.
     next: u64,
     rng: fastrand::Rng,
-    /// So many records wake the thread.
+    /// More records than this wake the thread.
     burst: usize,
     /// Flushes asked for, and done.
     flushes: u64,
@@ -112,8 +131,13 @@ impl Sender {
     }
 
     pub(super) fn start(outlet: Outlet, settings: Settings) -> Result<Self, ConfigError> {
+        Self::at(Pace::USUAL, outlet, settings)
+    }
+
+    fn at(pace: Pace, outlet: Outlet, settings: Settings) -> Result<Self, ConfigError> {
         let shared = Arc::new(Shared {
             settings,
+            pace,
             is_client: matches!(outlet, Outlet::Client(_)),
             queue: Mutex::new(Queue {
                 records: Vec::with_capacity(settings.queue),
@@ -159,7 +183,8 @@ impl Sender {
         let source = Arc::new(Source {
             number,
             prefix,
-            open: AtomicU32::new(UNTOLD),
+            open: AtomicU32::new(0),
+            open_said: AtomicBool::new(false),
             dropped: AtomicU64::new(0),
         });
         queue.newcomers.push(source.clone());
@@ -173,6 +198,8 @@ impl Sender {
     /// The number of attempts under way. The thread sees it when it looks next.
     pub(super) fn set_open(source: &Source, open: u32) {
         source.open.store(open, Ordering::Relaxed);
+        // Who sees this sees the number, or a later one.
+        source.open_said.store(true, Ordering::Release);
     }
 
     pub(super) fn push(&self, source: &Source, record: Record) {
@@ -216,12 +243,18 @@ impl Drop for Handle {
 
 impl Settings {
     fn burst(&self) -> usize {
-        BURST.min(self.most())
+        BURST.min(self.half())
     }
 
-    /// What wakes the thread in any case.
-    fn most(&self) -> usize {
+    fn half(&self) -> usize {
         self.queue / 2
+    }
+}
+
+impl Queue {
+    /// Whether there is something that cannot wait.
+    fn is_urgent(&self) -> bool {
+        self.over || self.flushes > self.flushed || self.records.len() > self.burst
     }
 }
 
@@ -236,30 +269,13 @@ struct Thread {
     outlet: Outlet,
     /// Takes turns with the queue's.
     records: Vec<(u64, Record)>,
-    sources: BTreeMap<u64, Known>,
+    sources: BTreeMap<u64, Arc<Source>>,
     /// Those of them that nobody else knew when the records were taken: they send no more.
     gone: Vec<u64>,
     netlocs: ByNetloc<String>,
     room: String,
     /// Whether records come faster than one can linger.
     hurries: bool,
-}
-
-/// A source as the thread knows it.
-struct Known {
-    source: Arc<Source>,
-    /// The number of attempts under way that was sent last.
-    told: u32,
-    /// Whether attempts have ended since: then it is sent though it may be the same.
-    stirred: bool,
-}
-
-impl Known {
-    /// The number of attempts under way, if it is to be sent.
-    fn news(&self) -> Option<u32> {
-        let open = self.source.open.load(Ordering::Relaxed);
-        (open != self.told || self.stirred && open != UNTOLD).then_some(open)
-    }
 }
 
 impl Thread {
@@ -281,46 +297,46 @@ impl Thread {
     fn collect(&mut self) -> (u64, bool) {
         let shared = self.shared.clone();
         let mut queue = shared.queue();
-        let (most, mut wait) = match self.hurries {
-            true => (shared.settings.most(), BRIEFLY),
-            false => (shared.settings.burst(), LINGER),
-        };
-        queue.burst = most;
-        let urgent = |queue: &Queue| {
-            queue.over || queue.flushes > queue.flushed || queue.records.len() > most
-        };
-        let mut quiet = 0;
+        let mut looks = 0;
         loop {
-            let waited = shared.came.wait_timeout_while(queue, wait, |queue| !urgent(queue));
+            let (burst, wait) = shared.pace.patience(shared.settings, self.hurries, looks);
+            queue.burst = burst;
+            let waited = shared.came.wait_timeout_while(queue, wait, |queue| !queue.is_urgent());
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
             self.welcome(&mut queue);
-            let has_news = || self.sources.values().any(|known| known.news().is_some());
-            if !queue.records.is_empty() || urgent(&queue) || has_news() {
+            if queue.is_urgent() || queue.records.len() > shared.settings.burst() {
                 break;
             }
-            quiet += 1;
-            wait = if quiet < QUIET { LINGER } else { IDLE };
+            // What came in a hurry was little: it may linger after all.
+            let lingered = !mem::replace(&mut self.hurries, false);
+            if lingered && (!queue.records.is_empty() || self.has_said()) {
+                break;
+            }
+            looks += 1;
         }
-        let alone = |(_, known): &(&u64, &Known)| Arc::strong_count(&known.source) == 1;
+        let alone = |(_, source): &(&u64, &Arc<Source>)| Arc::strong_count(source) == 1;
         self.gone.extend(self.sources.iter().filter(alone).map(|(number, _)| *number));
+        // What those said who are gone.
+        fence(Ordering::Acquire);
         mem::swap(&mut queue.records, &mut self.records);
         self.hurries = self.records.len() > shared.settings.burst();
         (queue.flushes, queue.over)
     }
 
+    /// Whether the number of attempts under way is to be sent, of any source.
+    fn has_said(&self) -> bool {
+        self.sources.values().any(|source| source.open_said.load(Ordering::Relaxed))
+    }
+
     fn welcome(&mut self, queue: &mut Queue) {
         let newcomers = queue.newcomers.drain(..);
-        let known = |source: Arc<Source>| Known { source, told: UNTOLD, stirred: false };
-        self.sources.extend(newcomers.map(|source| (source.number, known(source))));
+        self.sources.extend(newcomers.map(|source| (source.number, source)));
     }
 
     fn send(&mut self) {
         let Self { shared, outlet, records, sources, gone, netlocs, room, .. } = self;
         for (number, record) in records.drain(..) {
-            let Some(Known { source, stirred, .. }) = sources.get_mut(&number) else {
-                continue;
-            };
-            *stirred |= record.says_open();
+            let source = &sources[&number];
             let around = Around {
                 prefix: &source.prefix,
                 netloc: record
@@ -335,14 +351,13 @@ impl Thread {
                 }
             });
         }
-        for known in sources.values_mut() {
-            let source = &known.source;
+        for source in sources.values() {
             let around = Around { prefix: &source.prefix, netloc: None, rate: None };
-            if let Some(open) = known.news() {
-                let level = Value::Gauge(open.into());
-                // Only the latest number counts, so that is what is tried again.
-                if line::send(outlet, room, around, ("open", ""), level).is_ok() {
-                    (known.told, known.stirred) = (open, false);
+            if source.open_said.swap(false, Ordering::AcqRel) {
+                let open = Value::Gauge(source.open.load(Ordering::Relaxed).into());
+                if line::send(outlet, room, around, ("open", ""), open).is_err() {
+                    // Only the latest number counts, so that is what is tried again.
+                    source.open_said.store(true, Ordering::Release);
                 }
             }
             let dropped = source.dropped.swap(0, Ordering::Relaxed);
@@ -436,42 +451,94 @@ mod tests {
         assert_eq!(*lines.0.lock().unwrap(), expected);
     }
 
+    /// The thread looks when it is asked to, or woken.
+    const NEVER: Pace = Pace {
+        linger: Duration::from_secs(3_600),
+        idle: Duration::from_secs(3_600),
+        quiet: u32::MAX,
+        hurry: Duration::from_secs(3_600),
+    };
+
     #[test]
     fn the_number_of_attempts_under_way_is_told_though_all_else_is_left_out_by_sampling() {
         let lines = Lines::default();
         let settings = Settings { rate: 1e-300, ..SETTINGS };
-        let sender = Sender::start(Outlet::Lines(Box::new(lines.clone())), settings).unwrap();
+        let sender = Sender::at(NEVER, Outlet::Lines(Box::new(lines.clone())), settings).unwrap();
         let source = sender.source("dace", "users");
         sender.flush();
         assert!(lines.0.lock().unwrap().is_empty(), "there were none");
-        for open in 1..=100 {
+        for open in [0, 100] {
             sender.push(&source, retry());
             Sender::set_open(&source, open);
         }
         sender.flush();
-        assert_eq!(*lines.0.lock().unwrap(), ["dace.users.open:100|g"]);
+        // And so it is when it is the same again.
+        Sender::set_open(&source, 100);
+        sender.flush();
+        sender.flush();
+        assert_eq!(*lines.0.lock().unwrap(), ["dace.users.open:100|g"; 2]);
     }
 
     #[test]
-    fn the_number_of_attempts_under_way_is_told_again_when_attempts_have_ended() {
+    fn a_number_of_attempts_under_way_that_the_sink_refuses_is_told_again_and_the_latest() {
+        struct Shy(Lines);
+        impl cadence::MetricSink for Shy {
+            fn emit(&self, line: &str) -> std::io::Result<usize> {
+                self.0.emit(line)?;
+                match self.0.0.lock().unwrap().len() {
+                    1 => Err(std::io::ErrorKind::WouldBlock.into()),
+                    _ => Ok(line.len()),
+                }
+            }
+        }
         let lines = Lines::default();
-        let sender = Sender::start(Outlet::Lines(Box::new(lines.clone())), SETTINGS).unwrap();
+        let shy = Outlet::Lines(Box::new(Shy(lines.clone())));
+        let sender = Sender::at(NEVER, shy, SETTINGS).unwrap();
         let source = sender.source("dace", "users");
-        let told = super::super::record::Told::Attempt(dace_core::Class::Success, Duration::ZERO);
-        let gauges = || {
-            let lines = lines.0.lock().unwrap();
-            lines.iter().filter(|line| line.ends_with("open:2|g")).count()
-        };
-        Sender::set_open(&source, 2);
-        for count in [1, 1] {
+        Sender::set_open(&source, 1);
+        for _ in 0..3 {
             sender.flush();
-            assert_eq!(gauges(), count);
         }
-        sender.push(&source, Record { told, netloc: None });
-        for count in [2, 2] {
-            sender.flush();
-            assert_eq!(gauges(), count);
+        assert_eq!(*lines.0.lock().unwrap(), ["dace.users.open:1|g"; 2]);
+    }
+
+    #[test]
+    fn more_than_is_good_to_send_at_once_wakes_the_thread() {
+        struct Told(Mutex<std::sync::mpsc::Sender<String>>);
+        impl cadence::MetricSink for Told {
+            fn emit(&self, line: &str) -> std::io::Result<usize> {
+                self.0.lock().unwrap().send(line.to_owned()).map_err(std::io::Error::other)?;
+                Ok(line.len())
+            }
         }
+        let (told, lines) = std::sync::mpsc::channel();
+        let sink = Outlet::Lines(Box::new(Told(Mutex::new(told))));
+        let sender = Sender::at(NEVER, sink, SETTINGS).unwrap();
+        let source = sender.source("dace", "users");
+        // Often enough that it waits at least once before the last of them comes.
+        for _ in 0..100 {
+            for _ in 0..=SETTINGS.burst() {
+                thread::yield_now();
+                sender.push(&source, retry());
+            }
+            for _ in 0..=SETTINGS.burst() {
+                let line = lines.recv_timeout(Duration::from_secs(10));
+                assert_eq!(line.as_deref(), Ok("dace.users.retry:1|c"));
+            }
+        }
+    }
+
+    #[test]
+    fn the_thread_is_patient_with_nobody_and_less_so_in_a_burst() {
+        let settings = Settings { queue: 8_192, ..SETTINGS };
+        let patience = |hurries, looks| Pace::USUAL.patience(settings, hurries, looks);
+        let Pace { linger, idle, hurry, quiet } = Pace::USUAL;
+        assert_eq!(patience(false, 0), (512, linger));
+        assert_eq!(patience(false, quiet - 1), (512, linger));
+        assert_eq!(patience(false, quiet), (512, idle));
+        assert_eq!(patience(true, quiet), (4_096, hurry));
+        let small = Settings { queue: 1, ..SETTINGS };
+        assert_eq!(Pace::USUAL.patience(small, false, 0).0, 0, "the first wakes it");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The deadline: one for the whole call, compared before anything is polled.
 
 use std::future::{pending, ready};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use dace::{Instant, Runtime};
+use dace::{Event, Instant, Runtime, What};
 use dace_sim::{Answer, Sim, SimRuntime};
 
 use crate::support::{Count, Error, assert_all_back, dependency, get, get_root, ms, secs};
@@ -57,6 +58,54 @@ fn a_call_whose_deadline_passes_while_it_is_polled_ends_as_a_timeout() {
         let error: Error = sim.run(call).unwrap_err();
         assert!(matches!(error, Error::Timeout { .. }), "{micros} µs: {error:?}");
     }
+}
+
+/// A clock that an observer can put forward.
+struct Skipping(SimRuntime, Arc<AtomicU64>);
+
+impl Runtime for Skipping {
+    type Lock<T: Send + 'static> = <SimRuntime as Runtime>::Lock<T>;
+    type Sleep = <SimRuntime as Runtime>::Sleep;
+
+    fn now(&self) -> Instant {
+        self.0.now().after(Duration::from_secs(self.1.load(Ordering::Relaxed)))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
+        self.0.sleep_until(deadline)
+    }
+
+    fn seed(&self) -> u64 {
+        self.0.seed()
+    }
+}
+
+/// Between its permit and the request there is whoever hears of the permit.
+#[test]
+fn no_request_goes_out_where_an_observer_has_used_up_its_time() {
+    let sim = Sim::new(1);
+    let server = sim.server("http://a:80");
+    server.latency(ms(10));
+    let skipped = Arc::new(AtomicU64::new(0));
+    let skip = skipped.clone();
+    let any = dace::Dependency::builder("any")
+        .max_open_per_netloc(1)
+        .queue(1)
+        .timeout(secs(1))
+        .observer(move |_: &str, event: &Event| {
+            if let What::Dequeued { .. } = event.what {
+                skip.store(10, Ordering::Relaxed);
+            }
+        })
+        .build_with(Skipping(sim.runtime(), skipped), sim.backend())
+        .unwrap();
+    let call =
+        || any.call(|call| async move { call.http().get("http://a/").send().await?.text().await });
+    let (first, second) = sim.run(futures_util::future::join(call(), call()));
+    assert_eq!(first.unwrap(), "ok");
+    let second: Error = second.unwrap_err();
+    assert!(matches!(second, Error::Timeout { .. }), "{second:?}");
+    assert_eq!(server.requests(), 1);
 }
 
 /// Likewise where there is always another piece of a body to read.

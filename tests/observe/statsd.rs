@@ -115,17 +115,18 @@ fn a_sink_that_blocks_blocks_no_call_and_what_does_not_fit_is_dropped_and_counte
     let lines = Lines::default();
     let slow = Slow { gate: Mutex::new((reached, opened)), lines: lines.clone() };
     let any = dependency(&sim, |builder| builder.statsd(Statsd::sink(slow).queue(10)));
-    // An attempt and a call, of which the thread takes both.
+    // An attempt and a call, of which the thread takes what there is when it looks.
     succeed(&any, 1);
     wait_reached.recv().unwrap();
-    // The sink holds the first line, the queue is empty: there is room for ten, so for five calls.
+    // The sink holds the first line: there is room for ten events in the queue.
     succeed(&any, 100);
     drop((open, wait_reached));
     any.flush();
     any.flush();
     let sums = lines.sums();
-    assert_eq!(sums["dace.test.call.success"], 1.0 + 5.0);
-    assert_eq!(sums["dace.test.dropped"], 200.0 - 10.0);
+    let told = sums["dace.test.attempt.success"] + sums["dace.test.call.success"];
+    assert!((10.0..=12.0).contains(&told), "{told}");
+    assert_eq!(told + sums["dace.test.dropped"], 202.0);
     assert_eq!(any.snapshot().totals.succeeded, 101);
 }
 

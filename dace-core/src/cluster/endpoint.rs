@@ -18,7 +18,7 @@ slotmap::new_key_type! {
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) netloc: Netloc,
-    /// The root of the last target that it was, once that was asked for.
+    /// The root URL of the last target here that was asked for.
     pub(crate) root: Option<Url>,
     pub(crate) circuit: Circuit,
     pub(crate) load: Load,

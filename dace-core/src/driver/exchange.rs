@@ -108,7 +108,7 @@ pub(super) fn send<'a, R: Runtime, B: HttpBackend>(
         let said = Within::new(&call.shared.runtime, now, until, backend.send(request)).await;
         match sending.heard(said) {
             Heard::All(answered) => answered,
-            Heard::Nothing(sending, again) => Box::pin(sending.go_on(again)).await,
+            Heard::GoOn(sending, again) => Box::pin(sending.go_on(again)).await,
         }
     }
 }
@@ -147,15 +147,15 @@ type Said<B> = Result<
 /// What came of it.
 enum Heard<'a, R: Runtime, B: HttpBackend> {
     All(Answered<R, B>),
-    /// The connection was stale: this goes out once more. Or nothing, and the attempt has ended.
-    Nothing(Sending<'a, R, B>, Option<Request>),
+    /// With a request that goes out once more, since the connection was stale; without, the attempt has ended.
+    GoOn(Sending<'a, R, B>, Option<Request>),
 }
 
 impl<'a, R: Runtime, B: HttpBackend> Sending<'a, R, B> {
     fn heard(self, said: Said<B>) -> Heard<'a, R, B> {
         let again = match &said {
             Err(Elapsed) if self.until < self.order.limits.until => {
-                return Heard::Nothing(self, None);
+                return Heard::GoOn(self, None);
             }
             Ok((Err(error), _)) if is_stale(B::fault(error), self.replay_safe) => {
                 self.kept.request()
@@ -163,7 +163,7 @@ impl<'a, R: Runtime, B: HttpBackend> Sending<'a, R, B> {
             _ => None,
         };
         match again {
-            Some(again) => Heard::Nothing(self, Some(again)),
+            Some(again) => Heard::GoOn(self, Some(again)),
             None => Heard::All(self.conclude(said)),
         }
     }
@@ -330,8 +330,9 @@ pub(super) struct Exchange<R: Runtime, B> {
     id: AttemptId,
     endpoint: EndpointId,
     phase: Phase,
+    /// What the clock said when it was let in: the request is sent at once after.
     begun_at: Instant,
-    /// When the body ended, if it did: just now.
+    /// When the body ended, if it did: whoever reads drops this at once then.
     pub(super) over_at: Option<Instant>,
 }
 
@@ -463,6 +464,7 @@ impl<R: Runtime, B> Future for Enter<'_, R, B> {
             };
             if due {
                 shared.deliver();
+                // An observer may have taken its time.
                 if let Some(exchange) = &mut begun {
                     exchange.begun_at = shared.runtime.now();
                 }

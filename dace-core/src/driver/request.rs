@@ -280,7 +280,7 @@ fn complete(rules: &ClientRules, request: &mut Request) -> Result<bool, &'static
         request.url = request.url.without_userinfo();
     }
     let own = request.headers.len();
-    request.headers.reserve_exact(rules.fixed.headers.len() + 1);
+    request.headers.reserve(rules.fixed.headers.len());
     for default in rules.fixed.headers.iter() {
         if header::find(&request.headers[..own], default.name()).is_none() {
             request.headers.push(default.clone());
