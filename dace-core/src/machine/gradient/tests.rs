@@ -193,3 +193,13 @@ fn a_limit_below_its_start_is_worth_keeping_for_a_minute() {
     fed.gradient.limit = 20_000;
     assert!(fed.gradient.is_forgettable(at(0), &fed.rules));
 }
+
+#[test]
+fn a_limit_below_half_of_what_it_was_dips_before_its_time() {
+    for (dipped_at, draining) in [(40_000, false), (1_000_000, true)] {
+        let mut fed = Fed::new(AdaptiveLimit::new().start(20)).steady(ms(50));
+        fed.gradient.dipped_at = dipped_at;
+        fed.window(20, ms(50), 0);
+        assert_eq!(matches!(fed.gradient.dip, Dip::Draining), draining, "{dipped_at}");
+    }
+}
