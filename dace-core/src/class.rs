@@ -207,3 +207,21 @@ fn class_of_chain(error: &(dyn Error + 'static)) -> Class {
     }
     Class::Transient
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worse_one_is_kept_and_of_two_that_are_as_bad_the_first() {
+        let pairs = [
+            (Class::Success, Class::Timeout, Class::Timeout),
+            (Class::Timeout, Class::Success, Class::Timeout),
+            (Class::Rejected, Class::Cancelled, Class::Rejected),
+            (Class::Cancelled, Class::Rejected, Class::Cancelled),
+        ];
+        for (a, b, worse) in pairs {
+            assert_eq!(a.worse(b), worse, "{a:?}, {b:?}");
+        }
+    }
+}

@@ -432,3 +432,28 @@ impl fmt::Display for Event {
         write!(f, "{:?} call {}: {:?}", self.at, self.call, self.what)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(what: What) -> Event {
+        Event { at: Instant::EPOCH, call: 0, what }
+    }
+
+    #[test]
+    fn a_wait_in_the_queue_took_what_was_waited() {
+        let waited = Duration::from_millis(5);
+        assert_eq!(of(What::Dequeued { netloc: None, waited }).took(), Some(waited));
+        assert_eq!(of(What::CallStarted).took(), None);
+    }
+
+    #[test]
+    fn a_circuit_that_changed_says_from_what_to_what() {
+        let (from, to) = (CircuitState::Closed, CircuitState::Open);
+        let netloc = Netloc::of("a", 80);
+        let changed = What::CircuitChanged { netloc, from, to, reopens_in: None };
+        assert_eq!(of(changed).circuit(), Some((from, to)));
+        assert_eq!(of(What::CallStarted).circuit(), None);
+    }
+}

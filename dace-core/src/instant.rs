@@ -90,6 +90,19 @@ mod tests {
         assert_eq!(Instant::EPOCH.since(late), Duration::ZERO);
         assert!(Instant::NEVER.before(Duration::from_secs(1)).is_never());
     }
+
+    #[test]
+    fn a_time_is_read_with_no_more_digits_than_matter() {
+        for (nanos, text) in [
+            (0, "0ns"),
+            (999_999, "999.999µs"),
+            (1_234_567, "1.235ms"),
+            (999_999_499, "999.999ms"),
+            (1_234_567_890, "1.235s"),
+        ] {
+            assert_eq!(std::format!("{}", Short(Duration::from_nanos(nanos))), text);
+        }
+    }
 }
 
 /// A time as people read it: to the millisecond if it is a second or more, to the microsecond if it is a

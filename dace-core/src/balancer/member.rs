@@ -139,3 +139,16 @@ where
 pub(crate) fn twice(setting: &'static str, target: &Target) -> ConfigError {
     ConfigError::new(setting, format!("names {target} twice; name every target once"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_weighs_from_one_to_a_thousand() {
+        let target = "http://a:80".parse().unwrap();
+        let fits =
+            [0, 1, HEAVIEST, HEAVIEST + 1].map(|weight| check_weight(&target, weight).is_ok());
+        assert_eq!(fits, [false, true, true, false]);
+    }
+}

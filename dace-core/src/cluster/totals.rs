@@ -211,3 +211,33 @@ impl ByWhy {
         Why::NAMES.into_iter().zip(self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_and_every_change_is_counted_once() {
+        let mut totals = Totals::default();
+        for reason in [
+            Reason::CircuitOpen,
+            Reason::Full,
+            Reason::Throttle,
+            Reason::SharedLimit,
+            Reason::NoEndpoint,
+            Reason::Closed,
+            Reason::Config,
+        ] {
+            totals.count_refusal(reason);
+            totals.count_refusal(reason);
+        }
+        for to in [CircuitState::Open, CircuitState::HalfOpen, CircuitState::Closed] {
+            totals.count_transition(to);
+            totals.count_transition(to);
+        }
+        let Totals { circuit_open, rate_limited, throttled, shared_limited, .. } = totals;
+        assert_eq!([circuit_open, rate_limited, throttled, shared_limited], [2; 4]);
+        assert_eq!([totals.no_endpoint, totals.after_close, totals.wrong_picks], [2; 3]);
+        assert_eq!([totals.opened, totals.half_opened, totals.closed], [2; 3]);
+    }
+}

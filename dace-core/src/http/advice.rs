@@ -312,4 +312,10 @@ mod tests {
             let _ = (of_limits(&text), number(&text), seconds(&text));
         }
     }
+
+    #[test]
+    fn a_part_of_a_second_is_a_second_more_and_no_part_is_none() {
+        let read = ["5", "5.0", "5.2", "5.x"].map(|text| seconds(text.as_bytes()));
+        assert_eq!(read, [Some(5), Some(5), Some(6), None]);
+    }
 }

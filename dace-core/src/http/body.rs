@@ -160,3 +160,15 @@ impl fmt::Debug for Body {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_held_in_memory_is_sent_as_it_is() {
+        for body in [Body::from("x"), Body::from(&b"x"[..])] {
+            assert_eq!(body.as_bytes().map(|bytes| &bytes[..]), Some(&b"x"[..]));
+        }
+    }
+}

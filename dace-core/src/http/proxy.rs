@@ -367,4 +367,11 @@ mod tests {
             assert_eq!(found.is_none(), direct, "{exceptions:?} {url}");
         }
     }
+
+    #[test]
+    fn a_proxy_says_where_it_is() {
+        let proxies = environment(&[("http_proxy", "a:81")]).unwrap();
+        let proxy = proxies.route(&Url::parse("http://x/").unwrap()).unwrap();
+        assert_eq!((proxy.host(), proxy.port()), ("a", 81));
+    }
 }

@@ -66,4 +66,9 @@ mod tests {
         assert_eq!(of(u32::MAX, 30, 70), u32::MAX, "it does not overflow");
         assert_eq!(required(5, Counts { failures: 0, successes: 0 }, 0), 5);
     }
+
+    #[test]
+    fn exactly_enough_results_tell() {
+        assert_eq!((of(5, 10, 9), of(5, 10, 10)), (5, 34));
+    }
 }

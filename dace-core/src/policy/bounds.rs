@@ -91,7 +91,8 @@ impl Policy {
         let amplification = match () {
             () if budget.unlimited => most,
             () if budget.banked == 0 => 1.0,
-            () => most.min(2f64.max(1.0 + f64::from(budget.deposit.0) / 1000.0)),
+            // Nobody deposits more than a whole token.
+            () => most.min(2.0),
         };
         let banked = if budget.unlimited || self.retry_attempts == 0 { 0 } else { budget.banked };
         let body = u64::try_from(self.body_limit).unwrap_or(u64::MAX);

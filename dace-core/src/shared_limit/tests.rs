@@ -124,3 +124,12 @@ fn a_clock_that_goes_back_or_runs_ahead_stops_nobody_for_long() {
     sent(two.take(at(100)).or_else(|_| two.take(at(200))));
     sent(one.take(at(0)).or_else(|_| one.take(at(100))));
 }
+
+#[test]
+fn a_clock_that_goes_back_to_before_it_was_attached_goes_on_from_there() {
+    let limit = ten_a_second();
+    let shares = shares(at(100_000), &[&limit]);
+    sent(shares.take(at(100_500)));
+    assert_eq!(shares.take(at(50_000)).unwrap_err(), Some(Duration::from_millis(100)));
+    sent(shares.take(at(50_100)));
+}

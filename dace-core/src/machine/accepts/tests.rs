@@ -151,3 +151,30 @@ fn settings_that_cannot_be_are_named() {
         }
     }
 }
+
+#[test]
+fn a_small_share_is_a_small_one() {
+    let throttle = Throttle::new();
+    let (window, mut rng) = (after(&throttle, 100, 40), fastrand::Rng::with_seed(1));
+    // 10 of 101.
+    let shed = (0..1_000).filter(|_| window.clone().sheds(at(0), &throttle, &mut rng)).count();
+    assert!((60..140).contains(&shed), "{shed}");
+}
+
+#[test]
+fn what_left_the_window_just_now_is_not_taken_out_of_what_came_into_its_place() {
+    let throttle = Throttle::new();
+    let mut window = after(&throttle, 1, 0);
+    window.on_request(at(120), &throttle);
+    window.on_neutral(at(120), &throttle, at(0));
+    assert_eq!(window.requests, 1);
+}
+
+#[test]
+fn after_an_idle_time_it_counts_as_ever() {
+    let throttle = Throttle::new();
+    let mut window = after(&throttle, 1, 0);
+    window.on_request(at(86_400), &throttle);
+    window.on_request(at(86_400), &throttle);
+    assert_eq!(window.requests, 2);
+}

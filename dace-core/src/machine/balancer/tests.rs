@@ -327,3 +327,13 @@ fn the_bound_holds_at_every_pick_whatever_the_keys_are() {
         assert!(spilled > 1_000, "the bound has something to do: {spilled}");
     }
 }
+
+#[test]
+fn least_open_picks_the_one_of_two_that_has_less_open() {
+    let mut yard = Yard::of(&[1, 1]);
+    yard.open = vec![3, 1];
+    let (mut rng, mut turns) = (fastrand::Rng::with_seed(1), yard.turns());
+    for _ in 0..100 {
+        assert_eq!(least_open::pick(&mut rng, &mut turns, &yard), Some(1));
+    }
+}

@@ -141,3 +141,16 @@ impl Odds {
         if rng.u64(..self.total) < itself { column } else { other }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_one_starts_from_the_mean_of_the_others() {
+        let (mut old, mut new) = (Turns::new(&[1, 2]), Turns::new(&[1, 2, 3]));
+        old.credit = vec![10, 30];
+        new.resume(&old, [Some(0), Some(1), None].into_iter());
+        assert_eq!(new.credit, [-10, 10, 0]);
+    }
+}

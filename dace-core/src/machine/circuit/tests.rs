@@ -594,3 +594,40 @@ fn a_probe_that_ends_while_the_breaker_is_off_gives_its_place_back() {
     // It is on again: the place is free, and nobody's lease runs out.
     assert!(bench.admit(at(2 * HOUR)).unwrap().pass.is_probe());
 }
+
+#[test]
+fn a_server_that_fails_now_and_then_opens_it_with_a_longer_row() {
+    let mut bench = Bench::new(Breaker::new().consecutive_failures(5), secs(10));
+    for call in 0..100 {
+        let verdict = if call % 10 == 0 { Verdict::Failure } else { Verdict::Success };
+        let pass = bench.pass(at(call));
+        assert_eq!(bench.result(at(call), pass, verdict), None);
+    }
+    let mut row = 1;
+    loop {
+        let pass = bench.pass(at(100));
+        match bench.result(at(100), pass, Verdict::Failure) {
+            Some(_) => break,
+            None => row += 1,
+        }
+    }
+    assert_eq!(row, 10);
+}
+
+/// B12: nor if all of them find out by a lease that ran out, where nothing is drawn.
+#[test]
+fn a_lease_that_ran_out_opens_for_a_time_of_its_own() {
+    let open = |found: u64| {
+        let mut bench = Bench::small();
+        let _ = bench.probe(at(0));
+        let _ = bench.admit(at(found)).unwrap_err();
+        bench.until().since(at(found))
+    };
+    assert_ne!(open(HOUR), open(HOUR + 1));
+}
+
+#[test]
+fn what_spreads_them_is_the_finalizer_of_splitmix64() {
+    // The first number of a generator that is seeded with 0.
+    assert_eq!(spread(0x9e37_79b9_7f4a_7c15), 0xe220_a839_7b1d_cdaf);
+}

@@ -182,3 +182,24 @@ fn settings_that_cannot_be_are_named() {
     let wide = new().ceiling(u32::MAX).start(u32::MAX);
     assert_eq!((wide.validate(), Fed::new(wide).limit()), (Ok(()), u32::MAX));
 }
+
+#[test]
+fn a_limit_below_its_start_is_worth_keeping_for_a_minute() {
+    let mut fed = Fed::new(AdaptiveLimit::new().start(20));
+    fed.gradient.limit = 19_999;
+    assert!(!fed.gradient.is_forgettable(at(0), &fed.rules));
+    assert!(!fed.gradient.is_forgettable(at(60_000), &fed.rules));
+    assert!(fed.gradient.is_forgettable(at(60_001), &fed.rules));
+    fed.gradient.limit = 20_000;
+    assert!(fed.gradient.is_forgettable(at(0), &fed.rules));
+}
+
+#[test]
+fn a_limit_below_half_of_what_it_was_dips_before_its_time() {
+    for (dipped_at, draining) in [(40_000, false), (1_000_000, true)] {
+        let mut fed = Fed::new(AdaptiveLimit::new().start(20)).steady(ms(50));
+        fed.gradient.dipped_at = dipped_at;
+        fed.window(20, ms(50), 0);
+        assert_eq!(matches!(fed.gradient.dip, Dip::Draining), draining, "{dipped_at}");
+    }
+}

@@ -367,3 +367,14 @@ fn offers_that_were_taken_are_not_kept() {
     }
     wakes.wake();
 }
+
+#[test]
+fn who_waits_for_something_else_is_not_ahead() {
+    let bench = Bench::new(&[Want::Permit(1), Want::Permit(7), Want::Permit(7)]);
+    let ahead =
+        |number: usize, want| bench.queue.ahead(Some(bench.tickets[number]), Rank::default(), want);
+    assert_eq!(
+        [ahead(0, Want::Permit(1)), ahead(1, Want::Permit(7)), ahead(2, Want::Permit(7))],
+        [0, 0, 1]
+    );
+}
