@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 use cadence::{BufferedUdpMetricSink, MetricSink, StatsdClient};
 use dace_core::{ConfigError, DependencyBuilder, Event, HttpBackend, Observer, Runtime};
 
-use record::Record;
+use record::Told;
 use sender::{Sender, Source};
 
 /// The largest datagram: what an Ethernet frame carries over IPv6, with some room.
@@ -142,7 +142,8 @@ impl Statsd {
         self.anew()
     }
 
-    /// What waits to be sent at most, in events. Default 8,192, at most 1,048,576; zero is an error.
+    /// What waits to be sent at most, in events. Default 8,192, at most 1,048,576; zero is an error. The
+    /// sending thread is woken when half of it is full, else it looks by itself.
     /// What finds it full is dropped, and counted as `PREFIX.<dependency_id>.dropped`, as are lines that
     /// the sink refuses.
     #[must_use]
@@ -274,8 +275,8 @@ impl Observer for StatsdObserver {
         if let Some(open) = record::open(event) {
             Sender::set_open(source, open);
         }
-        if let Some(record) = Record::of(event, self.sender.tags()) {
-            self.sender.push(source, record);
+        if let Some(told) = Told::of(event) {
+            self.sender.push(source, told, told.netloc(event));
         }
     }
 

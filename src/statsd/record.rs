@@ -5,23 +5,44 @@ use std::time::Duration;
 use dace_core::{CircuitState, Class, Event, Netloc, Outcome, Reason, What, Why};
 
 /// One event, as it waits in the queue.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
+    /// The number of its source.
+    pub(super) source: u32,
+    /// Whether a netloc waits beside it.
+    pub(super) has_netloc: bool,
     pub(super) told: Told,
-    /// Where it happened, if that is told.
-    pub(super) netloc: Option<Netloc>,
+}
+
+/// Two to a cache line: whoever queues writes them where the thread has read.
+const _: () = assert!(size_of::<Record>() <= 32);
+
+/// Lines tell no more than microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Micros(u64);
+
+impl From<Duration> for Micros {
+    fn from(time: Duration) -> Self {
+        Self(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<Micros> for Value {
+    fn from(Micros(micros): Micros) -> Self {
+        Self::Timer(Duration::from_micros(micros))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Told {
-    Call(Outcome, Duration),
-    Attempt(Class, Duration),
+    Call(Outcome, Micros),
+    Attempt(Class, Micros),
     Retry,
     Resent,
     Hedge,
     Suppressed(Why),
     Rejected(Reason),
-    Queued(Duration),
+    Queued(Micros),
     Fallback,
     Cached,
     Stale,
@@ -39,70 +60,75 @@ pub(super) enum Value {
     Gauge(u64),
 }
 
-impl Record {
-    pub(super) fn of(event: &Event, tags: bool) -> Option<Self> {
-        let told = match &event.what {
-            What::CallEnded { outcome, took, .. } => Told::Call(*outcome, *took),
-            What::AttemptEnded { class, took, .. } => Told::Attempt(*class, *took),
-            What::RetryDecided { .. } => Told::Retry,
-            What::Resent { .. } => Told::Resent,
-            What::Hedged { .. } => Told::Hedge,
-            What::RetrySuppressed { why } => Told::Suppressed(*why),
-            What::Refused { refusal } => Told::Rejected(refusal.reason()),
-            What::Dequeued { waited, .. } => Told::Queued(*waited),
-            What::FallbackUsed => Told::Fallback,
-            What::CacheHit { .. } => Told::Cached,
-            What::StaleUsed { .. } => Told::Stale,
-            What::AnswerShared => Told::Shared,
-            What::CircuitChanged { to, .. } => Told::Circuit(*to),
-            What::EventsDropped { count, .. } => Told::Lost(*count),
+impl Told {
+    pub(super) fn of(event: &Event) -> Option<Self> {
+        Some(match &event.what {
+            What::CallEnded { outcome, took, .. } => Self::Call(*outcome, (*took).into()),
+            What::AttemptEnded { class, took, .. } => Self::Attempt(*class, (*took).into()),
+            What::RetryDecided { .. } => Self::Retry,
+            What::Resent { .. } => Self::Resent,
+            What::Hedged { .. } => Self::Hedge,
+            What::RetrySuppressed { why } => Self::Suppressed(*why),
+            What::Refused { refusal } => Self::Rejected(refusal.reason()),
+            What::Dequeued { waited, .. } => Self::Queued((*waited).into()),
+            What::FallbackUsed => Self::Fallback,
+            What::CacheHit { .. } => Self::Cached,
+            What::StaleUsed { .. } => Self::Stale,
+            What::AnswerShared => Self::Shared,
+            What::CircuitChanged { to, .. } => Self::Circuit(*to),
+            What::EventsDropped { count, .. } => Self::Lost(*count),
             _ => return None,
-        };
-        // A call is at no certain server.
-        let tags = tags && !matches!(told, Told::Call(..));
-        Some(Self { told, netloc: event.netloc().filter(|_| tags).cloned() })
+        })
+    }
+
+    /// Where it happened, if that is told: a call is at no certain server.
+    pub(super) fn netloc(self, event: &Event) -> Option<&Netloc> {
+        match self {
+            Self::Call(..) => None,
+            _ => event.netloc(),
+        }
     }
 
     /// Whether it is so frequent that a part may stand for the whole.
-    pub(super) fn is_sampled(&self) -> bool {
-        !matches!(self.told, Told::Circuit(_) | Told::Lost(_))
+    pub(super) fn is_sampled(self) -> bool {
+        !matches!(self, Self::Circuit(_) | Self::Lost(_))
     }
 
     /// The lines that it becomes: each a name, the part after its last dot, and a value.
-    pub(super) fn lines(&self, mut line: impl FnMut(&str, &str, Value)) {
+    pub(super) fn lines(self, mut line: impl FnMut(&str, &str, Value)) {
         const ONE: Value = Value::Counter(1);
-        match self.told {
-            Told::Call(outcome, took) => {
+        match self {
+            Self::Call(outcome, took) => {
                 let name = match outcome {
                     Outcome::Value => "success",
                     Outcome::Dropped => "dropped",
                     _ => "error",
                 };
                 line("call.", name, ONE);
-                line("call", "", Value::Timer(took));
+                line("call", "", took.into());
             }
-            Told::Attempt(class, took) => {
+            Self::Attempt(class, took) => {
                 line("attempt.", class.name(), ONE);
-                line("attempt", "", Value::Timer(took));
+                line("attempt", "", took.into());
             }
-            Told::Retry => line("retry", "", ONE),
-            Told::Resent => line("resent", "", ONE),
-            Told::Hedge => line("hedge", "", ONE),
-            Told::Suppressed(why) => line("retry.suppressed.", why.name(), ONE),
-            Told::Rejected(reason) => match reason {
+            Self::Retry => line("retry", "", ONE),
+            Self::Resent => line("resent", "", ONE),
+            Self::Hedge => line("hedge", "", ONE),
+            Self::Suppressed(why) => line("retry.suppressed.", why.name(), ONE),
+            Self::Rejected(reason) => match reason {
                 Reason::CircuitOpen => line("rejected.", "circuit_open", ONE),
                 Reason::Full | Reason::Paused | Reason::RateLimit | Reason::Shed => {
                     line("rejected.", "rate_limited", ONE);
                 }
                 _ => line("rejected.", reason.name(), ONE),
             },
-            Told::Queued(waited) => line("queue", "", Value::Timer(waited)),
-            Told::Fallback => line("call.", "fallback", ONE),
-            Told::Lost(count) => line("events.", "dropped", Value::Counter(count)),
-            Told::Cached => line("answer.", "cached", ONE),
-            Told::Stale => line("answer.", "stale", ONE),
-            Told::Shared => line("answer.", "shared", ONE),
-            Told::Circuit(to) => match to {
+            Self::Queued(waited) => line("queue", "", waited.into()),
+            Self::Fallback => line("call.", "fallback", ONE),
+            Self::Lost(count) => line("events.", "dropped", Value::Counter(count)),
+            Self::Cached => line("answer.", "cached", ONE),
+            Self::Stale => line("answer.", "stale", ONE),
+            Self::Shared => line("answer.", "shared", ONE),
+            Self::Circuit(to) => match to {
                 CircuitState::Open => line("circuit.", "opened", ONE),
                 CircuitState::HalfOpen => line("circuit.", "half_open", ONE),
                 CircuitState::Closed => line("circuit.", "closed", ONE),

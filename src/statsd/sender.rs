@@ -1,7 +1,7 @@
 //! The queue, and the thread that makes lines of it.
 //!
-//! The thread looks at the queue by itself, at its [`Pace`]; so a call wakes nobody, unless more waits than is
-//! good to send at once. It ends when the last handle is gone, after it sent what was queued.
+//! The thread looks at the queue by itself, at its [`Pace`]; so a call wakes nobody, unless the queue is half
+//! full. It ends when the last handle is gone, after it sent what was queued.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
@@ -12,25 +12,25 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use dace_core::ConfigError;
+use dace_core::{ConfigError, Netloc};
 
 use super::line::{self, Around};
-use super::record::{Record, Value};
+use super::record::{Record, Told, Value};
 use super::{Outlet, Settings};
 use crate::names::{self, ByNetloc};
 
-/// Events that are sent without lingering: what comes faster than the server reads, its kernel drops.
+/// So many events are sent at once: what comes faster than the server reads, its kernel drops.
 const BURST: usize = 512;
 
-/// How long the thread lets records come before it sends them.
+/// How long the thread waits before it looks again, if nothing urgent comes.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     linger: Duration,
     /// In place of that, after so many looks at nothing.
     idle: Duration,
     quiet: u32,
-    /// In place of that, after a [burst](BURST): as long as bursts go on, calls need not wake the thread.
-    hurry: Duration,
+    /// Between two [bursts](BURST).
+    pause: Duration,
 }
 
 impl Pace {
@@ -38,16 +38,12 @@ impl Pace {
         linger: Duration::from_millis(100),
         idle: Duration::from_secs(1),
         quiet: 10,
-        hurry: Duration::from_micros(250),
+        pause: Duration::from_millis(2),
     };
 
-    /// More records than this wake the thread, which waits so long for them.
-    fn patience(self, settings: Settings, hurries: bool, looks: u32) -> (usize, Duration) {
-        match hurries {
-            true => (settings.half(), self.hurry),
-            false if looks < self.quiet => (settings.burst(), self.linger),
-            false => (settings.burst(), self.idle),
-        }
+    /// How long it waits after so many looks at nothing.
+    fn patience(self, looks: u32) -> Duration {
+        if looks < self.quiet { self.linger } else { self.idle }
     }
 }
 
@@ -58,7 +54,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Source {
     /// Its records name it by that: a counted reference in each would cost both threads.
-    number: u64,
+    number: u32,
     /// `PREFIX.<dependency_id>.`
     prefix: String,
     /// Attempts under way: only the last number counts, so it waits here, not in the queue.
@@ -92,15 +88,16 @@ struct Shared {
 
 #[derive(Debug)]
 struct Queue {
-    /// Of which source, and what.
-    records: Vec<(u64, Record)>,
+    records: Vec<Record>,
+    /// Of those of them that have one, in their order.
+    netlocs: Vec<Netloc>,
     /// Those that the thread does not know yet.
     newcomers: Vec<Arc<Source>>,
     /// The number of the next one.
-    next: u64,
+    next: u32,
     rng: fastrand::Rng,
-    /// More records than this wake the thread.
-    burst: usize,
+    /// More records than this wake the thread: half of the queue.
+    half: usize,
     /// Flushes asked for, and done.
     flushes: u64,
     flushed: u64,
@@ -141,11 +138,12 @@ impl Sender {
             is_client: matches!(outlet, Outlet::Client(_)),
             queue: Mutex::new(Queue {
                 records: Vec::with_capacity(settings.queue),
+                netlocs: Vec::with_capacity(settings.netlocs()),
                 newcomers: Vec::new(),
                 next: 0,
                 // Else all processes would leave out the same.
                 rng: fastrand::Rng::with_seed(RandomState::new().hash_one(settings.queue)),
-                burst: settings.burst(),
+                half: settings.queue / 2,
                 flushes: 0,
                 flushed: 0,
                 over: false,
@@ -157,11 +155,11 @@ impl Sender {
             shared: shared.clone(),
             outlet,
             records: Vec::with_capacity(settings.queue),
+            places: Vec::with_capacity(settings.netlocs()),
             sources: BTreeMap::new(),
             gone: Vec::new(),
             netlocs: ByNetloc::new(),
             room: String::new(),
-            hurries: false,
         };
         thread::Builder::new()
             .name(String::from("dace-statsd"))
@@ -191,10 +189,6 @@ impl Sender {
         source
     }
 
-    pub(super) fn tags(&self) -> bool {
-        self.0.0.settings.tags
-    }
-
     /// The number of attempts under way. The thread sees it when it looks next.
     pub(super) fn set_open(source: &Source, open: u32) {
         source.open.store(open, Ordering::Relaxed);
@@ -202,19 +196,21 @@ impl Sender {
         source.open_said.store(true, Ordering::Release);
     }
 
-    pub(super) fn push(&self, source: &Source, record: Record) {
+    pub(super) fn push(&self, source: &Source, told: Told, netloc: Option<&Netloc>) {
         let shared = &self.0.0;
-        let Settings { rate, queue: capacity, .. } = shared.settings;
+        let Settings { rate, queue: capacity, tags } = shared.settings;
+        let netloc = netloc.filter(|_| tags);
         let mut queue = shared.queue();
-        if rate < 1.0 && record.is_sampled() && queue.rng.f64() >= rate {
+        if rate < 1.0 && told.is_sampled() && queue.rng.f64() >= rate {
             return;
         }
         if queue.over || queue.records.len() >= capacity {
             source.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        queue.records.push((source.number, record));
-        let urgent = queue.records.len() == queue.burst + 1;
+        queue.records.push(Record { source: source.number, has_netloc: netloc.is_some(), told });
+        queue.netlocs.extend(netloc.cloned());
+        let urgent = queue.records.len() == queue.half + 1;
         drop(queue);
         if urgent {
             shared.came.notify_one();
@@ -242,19 +238,16 @@ impl Drop for Handle {
 }
 
 impl Settings {
-    fn burst(&self) -> usize {
-        BURST.min(self.half())
-    }
-
-    fn half(&self) -> usize {
-        self.queue / 2
+    /// How many netlocs can wait.
+    fn netlocs(&self) -> usize {
+        if self.tags { self.queue } else { 0 }
     }
 }
 
 impl Queue {
     /// Whether there is something that cannot wait.
     fn is_urgent(&self) -> bool {
-        self.over || self.flushes > self.flushed || self.records.len() > self.burst
+        self.over || self.flushes > self.flushed || self.records.len() > self.half
     }
 }
 
@@ -262,20 +255,25 @@ impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Lets so much time pass, unless there is something that cannot wait.
+    fn wait<'a>(&'a self, queue: MutexGuard<'a, Queue>, time: Duration) -> MutexGuard<'a, Queue> {
+        let waited = self.came.wait_timeout_while(queue, time, |queue| !queue.is_urgent());
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
 }
 
 struct Thread {
     shared: Arc<Shared>,
     outlet: Outlet,
-    /// Takes turns with the queue's.
-    records: Vec<(u64, Record)>,
-    sources: BTreeMap<u64, Arc<Source>>,
+    /// Take turns with the queue's.
+    records: Vec<Record>,
+    places: Vec<Netloc>,
+    sources: BTreeMap<u32, Arc<Source>>,
     /// Those of them that nobody else knew when the records were taken: they send no more.
-    gone: Vec<u64>,
+    gone: Vec<u32>,
     netlocs: ByNetloc<String>,
     room: String,
-    /// Whether records come faster than one can linger.
-    hurries: bool,
 }
 
 impl Thread {
@@ -299,27 +297,19 @@ impl Thread {
         let mut queue = shared.queue();
         let mut looks = 0;
         loop {
-            let (burst, wait) = shared.pace.patience(shared.settings, self.hurries, looks);
-            queue.burst = burst;
-            let waited = shared.came.wait_timeout_while(queue, wait, |queue| !queue.is_urgent());
-            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+            queue = shared.wait(queue, shared.pace.patience(looks));
             self.welcome(&mut queue);
-            if queue.is_urgent() || queue.records.len() > shared.settings.burst() {
-                break;
-            }
-            // What came in a hurry was little: it may linger after all.
-            let lingered = !mem::replace(&mut self.hurries, false);
-            if lingered && (!queue.records.is_empty() || self.has_said()) {
+            if queue.is_urgent() || !queue.records.is_empty() || self.has_said() {
                 break;
             }
             looks += 1;
         }
-        let alone = |(_, source): &(&u64, &Arc<Source>)| Arc::strong_count(source) == 1;
+        let alone = |(_, source): &(&u32, &Arc<Source>)| Arc::strong_count(source) == 1;
         self.gone.extend(self.sources.iter().filter(alone).map(|(number, _)| *number));
         // What those said who are gone.
         fence(Ordering::Acquire);
         mem::swap(&mut queue.records, &mut self.records);
-        self.hurries = self.records.len() > shared.settings.burst();
+        mem::swap(&mut queue.netlocs, &mut self.places);
         (queue.flushes, queue.over)
     }
 
@@ -334,18 +324,20 @@ impl Thread {
     }
 
     fn send(&mut self) {
-        let Self { shared, outlet, records, sources, gone, netlocs, room, .. } = self;
-        for (number, record) in records.drain(..) {
-            let source = &sources[&number];
+        let Self { shared, outlet, records, places, sources, gone, netlocs, room } = self;
+        let mut places = places.drain(..);
+        for (sent, Record { source, has_netloc, told }) in records.drain(..).enumerate() {
+            if sent > 0 && sent % BURST == 0 {
+                drop(shared.wait(shared.queue(), shared.pace.pause));
+            }
+            let source = &sources[&source];
+            let place = has_netloc.then(|| places.next()).flatten();
             let around = Around {
                 prefix: &source.prefix,
-                netloc: record
-                    .netloc
-                    .as_ref()
-                    .map(|netloc| &**netlocs.of(netloc, names::host_port)),
-                rate: Some(shared.settings.rate).filter(|rate| *rate < 1.0 && record.is_sampled()),
+                netloc: place.as_ref().map(|place| &**netlocs.of(place, names::host_port)),
+                rate: Some(shared.settings.rate).filter(|rate| *rate < 1.0 && told.is_sampled()),
             };
-            record.lines(|name, last, value| {
+            told.lines(|name, last, value| {
                 if line::send(outlet, room, around, (name, last), value).is_err() {
                     source.dropped.fetch_add(1, Ordering::Relaxed);
                 }
@@ -383,12 +375,15 @@ impl Drop for Ended {
         let mut queue = self.0.queue();
         queue.over = true;
         queue.records.clear();
+        queue.netlocs.clear();
         self.0.went.notify_all();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
 
     const SETTINGS: Settings = Settings { tags: false, rate: 1.0, queue: 8 };
@@ -409,10 +404,6 @@ mod tests {
         assert_eq!(known.strong_count(), 0);
     }
 
-    fn retry() -> Record {
-        Record { told: super::super::record::Told::Retry, netloc: None }
-    }
-
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -430,9 +421,9 @@ mod tests {
         let source = sender.source("dace", "users");
         Sender::set_open(&source, 1);
         sender.flush();
-        let told = super::super::record::Told::Attempt(dace_core::Class::Success, Duration::ZERO);
+        let told = Told::Attempt(dace_core::Class::Success, Duration::ZERO.into());
         Sender::set_open(&source, 0);
-        sender.push(&source, Record { told, netloc: None });
+        sender.push(&source, told, None);
         sender.flush();
         let lines = lines.0.lock().unwrap();
         assert_eq!(lines.last().map(String::as_str), Some("dace.users.open:0|g"), "{lines:?}");
@@ -444,7 +435,7 @@ mod tests {
         let sender = Sender::start(Outlet::Lines(Box::new(lines.clone())), SETTINGS).unwrap();
         for name in ["first", "second", "third"] {
             let source = sender.source("dace", name);
-            sender.push(&source, retry());
+            sender.push(&source, Told::Retry, None);
         }
         sender.flush();
         let expected = ["first", "second", "third"].map(|name| format!("dace.{name}.retry:1|c"));
@@ -456,7 +447,7 @@ mod tests {
         linger: Duration::from_secs(3_600),
         idle: Duration::from_secs(3_600),
         quiet: u32::MAX,
-        hurry: Duration::from_secs(3_600),
+        pause: Duration::from_secs(3_600),
     };
 
     #[test]
@@ -468,7 +459,7 @@ mod tests {
         sender.flush();
         assert!(lines.0.lock().unwrap().is_empty(), "there were none");
         for open in [0, 100] {
-            sender.push(&source, retry());
+            sender.push(&source, Told::Retry, None);
             Sender::set_open(&source, open);
         }
         sender.flush();
@@ -502,43 +493,64 @@ mod tests {
         assert_eq!(*lines.0.lock().unwrap(), ["dace.users.open:1|g"; 2]);
     }
 
-    #[test]
-    fn more_than_is_good_to_send_at_once_wakes_the_thread() {
-        struct Told(Mutex<std::sync::mpsc::Sender<String>>);
-        impl cadence::MetricSink for Told {
-            fn emit(&self, line: &str) -> std::io::Result<usize> {
-                self.0.lock().unwrap().send(line.to_owned()).map_err(std::io::Error::other)?;
-                Ok(line.len())
-            }
+    /// Hands the lines to the test.
+    struct Teller(Mutex<mpsc::Sender<String>>);
+
+    impl cadence::MetricSink for Teller {
+        fn emit(&self, line: &str) -> std::io::Result<usize> {
+            self.0.lock().unwrap().send(line.to_owned()).map_err(std::io::Error::other)?;
+            Ok(line.len())
         }
-        let (told, lines) = std::sync::mpsc::channel();
-        let sink = Outlet::Lines(Box::new(Told(Mutex::new(told))));
+    }
+
+    fn told() -> (Outlet, mpsc::Receiver<String>) {
+        let (told, lines) = mpsc::channel();
+        (Outlet::Lines(Box::new(Teller(Mutex::new(told)))), lines)
+    }
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_queue_that_is_half_full_wakes_the_thread() {
+        let (sink, lines) = told();
         let sender = Sender::at(NEVER, sink, SETTINGS).unwrap();
         let source = sender.source("dace", "users");
         // Often enough that it waits at least once before the last of them comes.
         for _ in 0..100 {
-            for _ in 0..=SETTINGS.burst() {
+            for _ in 0..=SETTINGS.queue / 2 {
                 thread::yield_now();
-                sender.push(&source, retry());
+                sender.push(&source, Told::Retry, None);
             }
-            for _ in 0..=SETTINGS.burst() {
-                let line = lines.recv_timeout(Duration::from_secs(10));
+            for _ in 0..=SETTINGS.queue / 2 {
+                let line = lines.recv_timeout(SOON);
                 assert_eq!(line.as_deref(), Ok("dace.users.retry:1|c"));
             }
         }
     }
 
     #[test]
-    fn the_thread_is_patient_with_nobody_and_less_so_in_a_burst() {
-        let settings = Settings { queue: 8_192, ..SETTINGS };
-        let patience = |hurries, looks| Pace::USUAL.patience(settings, hurries, looks);
-        let Pace { linger, idle, hurry, quiet } = Pace::USUAL;
-        assert_eq!(patience(false, 0), (512, linger));
-        assert_eq!(patience(false, quiet - 1), (512, linger));
-        assert_eq!(patience(false, quiet), (512, idle));
-        assert_eq!(patience(true, quiet), (4_096, hurry));
-        let small = Settings { queue: 1, ..SETTINGS };
-        assert_eq!(Pace::USUAL.patience(small, false, 0).0, 0, "the first wakes it");
+    fn between_two_bursts_the_server_has_a_pause_unless_somebody_flushes() {
+        let (sink, lines) = told();
+        let settings = Settings { queue: 2 * BURST, ..SETTINGS };
+        let sender = Sender::at(NEVER, sink, settings).unwrap();
+        let source = sender.source("dace", "users");
+        for _ in 0..=BURST {
+            sender.push(&source, Told::Retry, None);
+        }
+        for _ in 0..BURST {
+            lines.recv_timeout(SOON).expect("the first burst");
+        }
+        assert_eq!(lines.try_recv(), Err(mpsc::TryRecvError::Empty));
+        sender.flush();
+        lines.recv_timeout(SOON).expect("the second");
+    }
+
+    #[test]
+    fn the_thread_looks_less_often_while_nothing_comes() {
+        let Pace { linger, idle, quiet, .. } = Pace::USUAL;
+        assert_eq!(Pace::USUAL.patience(0), linger);
+        assert_eq!(Pace::USUAL.patience(quiet - 1), linger);
+        assert_eq!(Pace::USUAL.patience(quiet), idle);
     }
 
     #[test]
@@ -556,7 +568,7 @@ mod tests {
         while !sender.0.0.queue().over {
             sender.flush();
         }
-        sender.push(&source, retry());
+        sender.push(&source, Told::Retry, None);
         assert_eq!(source.dropped.load(Ordering::Relaxed), 1);
     }
 
