@@ -65,7 +65,7 @@ impl HttpBackend for SimBackend {
             let reception = {
                 let mut state = world.lock();
                 let state = &mut *state;
-                state.servers.receive(state.now, &mut state.rng, &request)
+                state.servers.receive(world.now(), &mut state.rng, &request)
             };
             let mut open = Open { world: world.clone(), netloc: netloc.clone(), hang: None };
             let reset = || SimError(Fault::new(FaultKind::Reset, Sent::MaybeSent));
@@ -84,11 +84,9 @@ impl HttpBackend for SimBackend {
                 }
                 Reception::Answer(after, answer) => {
                     pause(&world, after).await;
-                    let state = world.lock();
-                    if state.servers.is_down(state.now, &netloc) {
+                    if world.lock().servers.is_down(world.now(), &netloc) {
                         return Err(reset());
                     }
-                    drop(state);
                     let Answer { status, headers, pieces, trailers, ending, .. } = answer;
                     let pieces = pieces.into_iter();
                     let body = SimBody { open, pieces, trailers, ending, next: None };

@@ -71,14 +71,14 @@ impl HttpBackend for FleetBackend {
                 return broken(FaultKind::Dns, Sent::Unsent, false);
             };
             let pair = (backend.client, server);
-            let runtime = backend.runtime.clone();
-            let now = runtime.now();
+            let now = backend.runtime.now();
             let (reused, reception) = {
                 let mut servers = lock(&backend.servers);
                 let reused = servers.reuse(now, pair);
                 (reused, servers.receive(now, server, reused))
             };
             let mut connection = Connection { backend, pair, life: None };
+            let runtime = &connection.backend.runtime;
             let reused = reused.is_some();
             let (at, life) = match reception {
                 Reception::Refused => {

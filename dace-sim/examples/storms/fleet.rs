@@ -1,13 +1,15 @@
 //! Many clients, each with a dependency of its own over some of the servers, and what is seen of them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::mem::discriminant;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use dace_core::{Event, Instant, Observer, Runtime as _, What};
+use dace_core::{Event, Instant, Observer, Runtime as _, Target, What};
 use dace_sim::Sim;
 use foldhash::quality::{FixedState, FoldHasher};
 
@@ -123,10 +125,50 @@ pub(crate) struct Fleet {
     servers: Arc<Mutex<Servers>>,
     seen: Arc<Mutex<Seen>>,
     clients: Vec<Client<FleetBackend>>,
+    /// Of all servers. Clients share them: names of their own would be a good part of their memory.
+    names: Vec<Target>,
     /// The servers of each client, by their numbers.
     lists: Vec<Vec<usize>>,
     rng: RefCell<fastrand::Rng>,
     seconds: RefCell<Vec<Second>>,
+    /// Those that have no call to make, the last one first.
+    idle: RefCell<Vec<Rc<Caller>>>,
+    /// No call begins any more.
+    over: Cell<bool>,
+}
+
+/// A task that makes one call after the other: a new task for each call is a good part of what it costs.
+#[derive(Default)]
+struct Caller {
+    /// What it is to do, if that is anything new.
+    order: Cell<Option<Order>>,
+    waker: Cell<Option<Waker>>,
+}
+
+#[derive(Clone, Copy)]
+enum Order {
+    /// A call by this client.
+    Call(usize),
+    End,
+}
+
+impl Caller {
+    fn tell(&self, order: Order) {
+        self.order.set(Some(order));
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Order> {
+        match self.order.take() {
+            Some(order) => Poll::Ready(order),
+            None => {
+                self.waker.set(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
 }
 
 impl Fleet {
@@ -164,13 +206,14 @@ impl Fleet {
         let mut rng = fastrand::Rng::with_seed(seed);
         // Twice as many: when they move, the others take their places.
         let servers = Servers::new(seed, size.servers * 2, size.work(), slow);
+        let names: Vec<Target> = (0..size.servers * 2).map(name).collect();
         let lists = subsets(&mut rng, size);
         let hash = FixedState::with_seed(0).build_hasher();
         let seen = Arc::new(Mutex::new(Seen { hash, ejected: 0 }));
         let clients = (0_u32..).zip(&lists).map(|(client, list)| {
             let dependency = Dependency::builder(format!("client{client}"))
                 .policy(kind.policy.clone())
-                .targets(list.iter().map(name))
+                .targets(list.iter().map(|&server| names[server].clone()))
                 .observer(Watch { client, seen: seen.clone() })
                 .build_with(
                     sim.runtime(),
@@ -180,8 +223,9 @@ impl Fleet {
             Client::new(kind.funding, dependency, size.demand / size.clients as f64)
         });
         let clients = clients.collect();
-        let (rng, seconds) = (RefCell::new(rng), RefCell::default());
-        Self { clients, sim, size, servers, seen, lists, rng, seconds }
+        let (rng, seconds, idle) = (RefCell::new(rng), RefCell::default(), RefCell::default());
+        let over = Cell::new(false);
+        Self { clients, sim, size, servers, seen, names, lists, rng, seconds, idle, over }
     }
 
     async fn hours(self: Rc<Self>, seconds: u64, changes: Vec<(Duration, Change)>) {
@@ -216,13 +260,29 @@ impl Fleet {
             let wait = if by_chance { -(1.0 - chance).ln() } else { 0.9 + 0.2 * chance };
             self.sim.sleep(Duration::from_secs_f64(wait / self.size.demand)).await;
             turn = if by_chance { self.rng.borrow_mut().usize(..clients) } else { turn + 1 };
-            let (fleet, client) = (self.clone(), turn % clients);
-            let _call = self.sim.spawn(async move {
-                let second = fleet.sim.elapsed().as_secs() as usize;
-                fleet.note(second, |this| this.calls += 1);
-                let good = fleet.clients[client].call(&fleet.sim, &fleet.rng).await;
-                fleet.note(second, |this| this.good += u32::from(good));
+            let idle = self.idle.borrow_mut().pop();
+            let caller = idle.unwrap_or_else(|| {
+                let caller = Rc::<Caller>::default();
+                let _task = self.sim.spawn(self.clone().calls(caller.clone()));
+                caller
             });
+            caller.tell(Order::Call(turn % clients));
+        }
+        // Each of them holds the fleet.
+        self.over.set(true);
+        self.idle.take().iter().for_each(|caller| caller.tell(Order::End));
+    }
+
+    async fn calls(self: Rc<Self>, caller: Rc<Caller>) {
+        while let Order::Call(client) = poll_fn(|cx| caller.poll(cx)).await {
+            let second = self.sim.elapsed().as_secs() as usize;
+            self.note(second, |this| this.calls += 1);
+            let good = self.clients[client].call(&self.sim, &self.rng).await;
+            self.note(second, |this| this.good += u32::from(good));
+            if self.over.get() {
+                return;
+            }
+            self.idle.borrow_mut().push(caller.clone());
         }
     }
 
@@ -253,7 +313,7 @@ impl Fleet {
     }
 
     fn move_client(&self, client: usize, by: usize) {
-        let list = self.lists[client].iter().map(|server| name(&(server + by)));
+        let list = self.lists[client].iter().map(|server| self.names[server + by].clone());
         self.clients[client].dependency.set_targets(list).expect("the list is good");
     }
 
@@ -266,8 +326,8 @@ impl Fleet {
     }
 }
 
-fn name(server: &usize) -> String {
-    format!("http://s{server}:80")
+fn name(server: usize) -> Target {
+    format!("http://s{server}:80").parse().expect("it is a target")
 }
 
 /// The servers of each client, so that every server has as many clients as every other ("deterministic

@@ -1,11 +1,13 @@
 //! The servers of a fleet: each does one request after the other, works on those whose callers are gone as
 //! well, and has connections, which are what calls hang on when it vanishes.
 
+use std::collections::hash_map::{Entry, OccupiedEntry};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dace_core::Instant;
+use foldhash::fast::FixedState;
 
 /// How long a connection may lie idle: what dace's adapters have.
 const IDLE: Duration = Duration::from_secs(4);
@@ -172,7 +174,8 @@ impl Servers {
 /// The connections that clients have open.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
-    pairs: HashMap<Pair, Used>,
+    /// Pairs without a connection are not here.
+    pairs: HashMap<Pair, Used, FixedState>,
     /// When idle ones are closed, in order.
     expiries: VecDeque<(Instant, Pair, u64)>,
     stamp: u64,
@@ -205,27 +208,38 @@ impl Connections {
 
     /// One that was busy is closed, or lies idle.
     pub(crate) fn leave(&mut self, now: Instant, pair: Pair, idle: Option<u32>) {
-        let used = self.pairs.entry(pair).or_default();
-        used.busy -= 1;
-        let Some(life) = idle else {
-            self.open -= 1;
-            return;
+        let Entry::Occupied(mut used) = self.pairs.entry(pair) else {
+            unreachable!("it was busy");
         };
-        self.stamp += 1;
-        used.idle.push((self.stamp, life));
-        self.expiries.push_back((now.after(IDLE), pair, self.stamp));
+        used.get_mut().busy -= 1;
+        if let Some(life) = idle {
+            self.stamp += 1;
+            used.get_mut().idle.push((self.stamp, life));
+            self.expiries.push_back((now.after(IDLE), pair, self.stamp));
+        } else {
+            self.open -= 1;
+            forget_unused(used);
+        }
     }
 
     /// Closes what has lain idle for too long.
     pub(crate) fn expire(&mut self, now: Instant) {
         while let Some(&(_, pair, stamp)) = self.expiries.front().filter(|next| next.0 <= now) {
             self.expiries.pop_front();
-            let idle = &mut self.pairs.entry(pair).or_default().idle;
+            let Entry::Occupied(mut used) = self.pairs.entry(pair) else { continue };
+            let idle = &mut used.get_mut().idle;
             if let Some(place) = idle.iter().position(|(own, _)| *own == stamp) {
                 idle.remove(place);
                 self.open -= 1;
+                forget_unused(used);
             }
         }
+    }
+}
+
+fn forget_unused(used: OccupiedEntry<'_, Pair, Used>) {
+    if used.get().busy == 0 && used.get().idle.is_empty() {
+        used.remove();
     }
 }
 
