@@ -74,3 +74,43 @@ fn whatever_happens_to_whatever_policy_everything_comes_back() {
     let never = reached.iter().find(|(_, count)| enough && **count == 0);
     assert_eq!(never, None, "it never came to that: {reached:?}");
 }
+
+/// Found in a long run, of the model: it asked its servers in an order that was in step with two rates, so one of them
+/// was never asked when there was a token.
+#[test]
+fn two_rates_keep_no_server_from_being_asked_again() {
+    let setup = Setup {
+        seed: 0,
+        picker: policy::Picker::Function,
+        shared: Some(policy::Shared { max_open: 1, rate: Some(3) }),
+        warm: true,
+        plan: policy::Plan {
+            limit: 1,
+            queue: 0,
+            pool: 1,
+            retries: 0,
+            retry_on_timeout: false,
+            idempotent: false,
+            timeout: 100,
+            attempt_timeout: None,
+            expected_in: Some(10),
+            hang_after: None,
+            reset: 50,
+            trip: 1,
+            min_calls: 1,
+            probes: 1,
+            successes: 1,
+            banked: 0,
+            base: 0,
+            netlocs: 2,
+            rate: Some((2, 1)),
+            adaptive: None,
+            throttle: None,
+            hedge: None,
+        },
+    };
+    let get = || Op::Start(calls::Start::get(0));
+    let ops =
+        [Op::Pass(16), get(), Op::Poll(0), Op::Pass(11), get(), Op::Arm(hooks::Hook::Function)];
+    play(&setup, &ops, &mut Reached::new());
+}

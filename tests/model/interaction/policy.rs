@@ -34,9 +34,9 @@ pub(super) enum Picker {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shared {
-    max_open: u32,
+    pub(super) max_open: u32,
     /// Attempts in 100 ms.
-    rate: Option<u32>,
+    pub(super) rate: Option<u32>,
 }
 
 impl Shared {
