@@ -10,7 +10,7 @@ use super::bench::{Bench, Live, Record, Side};
 use super::calls::{Ended, Failed, Kind};
 use super::chain::Known;
 use super::hooks::Hook;
-use super::policy::{LONGEST, Picker};
+use super::policy::{LONGEST, Picker, WINDOW};
 use super::{Dependency, HOSTS, Reached, chain, ms};
 
 impl Bench {
@@ -101,6 +101,11 @@ impl Bench {
                 assert!(waited <= 2 * bound, "a circuit does not close: {snapshot}");
                 let ended = self.try_once(index, turn);
                 let good = ended.iter().any(Result::is_ok);
+                if self.sides[index].snapshot().totals.throttled > snapshot.totals.throttled {
+                    // It refuses by dice, and what it refused is held against whoever asks on: he gets in by
+                    // luck alone, until he is silent for as long as it remembers.
+                    self.sim.advance(ms(WINDOW));
+                }
                 first = first.or_else(|| good.then(|| self.sim.elapsed()));
                 turn += 1;
             }

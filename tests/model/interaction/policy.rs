@@ -85,7 +85,8 @@ pub(super) struct Plan {
 pub(super) const LONGEST: Duration = ms(MAX_OPEN * 6 / 5 + HINT_MAX * 5 / 4 + WINDOW + 100);
 const MAX_OPEN: u64 = 2_000;
 const HINT_MAX: u64 = 1_000;
-const WINDOW: u64 = 1_000;
+/// How long a throttle remembers.
+pub(super) const WINDOW: u64 = 1_000;
 
 impl Plan {
     pub(super) fn policy(&self) -> Policy {
