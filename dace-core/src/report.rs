@@ -234,3 +234,28 @@ impl<T, E, F> fmt::Display for Report<T, E, F> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_attempt_waited_in_the_queue_is_what_was_waited_before_it() {
+        let ms = Duration::from_millis;
+        let netloc = Netloc::of_dependency(&Arc::from("servers"));
+        let dequeued = |waited| What::Dequeued { netloc: None, waited };
+        let started = || What::AttemptStarted { attempt: 1, netloc: netloc.clone(), open: 1 };
+        let ended = What::AttemptEnded {
+            attempt: 1,
+            netloc: netloc.clone(),
+            class: Class::Success,
+            phase: Phase::Answer,
+            took: ms(9),
+            open: 0,
+            error: None,
+        };
+        let story = [dequeued(ms(2)), dequeued(ms(3)), started(), dequeued(ms(7)), ended];
+        let told = story.map(|what| Event { at: Instant::EPOCH, call: 1, what });
+        assert_eq!(attempts(&told)[0].queued, ms(5));
+    }
+}

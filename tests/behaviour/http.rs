@@ -130,6 +130,39 @@ fn a_body_beyond_the_limit_is_a_typed_error_and_pieces_are_not_limited() {
 }
 
 #[test]
+fn a_body_of_exactly_the_limit_is_read_whole_in_one_piece_and_in_several() {
+    for rest in [0, 1, 60] {
+        let sim = Sim::new(1);
+        sim.server("http://a:80")
+            .handler(move |_| Answer::ok(vec![b'x'; 100 - rest]).piece(ms(1), vec![b'x'; rest]));
+        let a = dependency(&sim, |builder| builder.targets(["http://a:80"]).body_limit(100));
+        assert_eq!(sim.run(get_root(&a)).unwrap().len(), 100, "{rest} in the second piece");
+    }
+}
+
+#[test]
+fn no_piece_of_a_body_is_empty_and_its_trailers_are_there_at_its_end() {
+    let sim = Sim::new(1);
+    sim.server("http://a:80").handler(|_| {
+        let answer = Answer::ok("one").piece(ms(1), "").piece(ms(1), "two").piece(ms(1), "");
+        answer.trailer("X-Sum", "7")
+    });
+    let a = dependency(&sim, |builder| builder.targets(["http://a:80"]));
+    sim.run(a.call(|call| async move {
+        let mut response = call.http().get("/").send().await?;
+        for expected in [&b"one"[..], b"two"] {
+            assert_eq!(response.chunk().await?.as_deref(), Some(expected));
+            assert!(response.trailers().is_empty());
+        }
+        assert_eq!(response.chunk().await?, None);
+        let [sum] = response.trailers() else { panic!("{:?}", response.trailers()) };
+        assert_eq!((sum.name(), &sum.value()[..]), ("x-sum", &b"7"[..]));
+        Ok::<_, HttpError>(())
+    }))
+    .unwrap();
+}
+
+#[test]
 fn an_agent_does_one_exchange_with_relative_urls_joined_and_nothing_else() {
     let sim = Sim::new(1);
     let server = sim.server("http://a:80");

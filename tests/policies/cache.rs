@@ -265,3 +265,15 @@ fn a_cached_call_can_be_spawned_and_settings_that_keep_nothing_are_refused() {
     let wrong = Cache::<u32, u32>::new(CachePolicy::new()).unwrap_err();
     assert_eq!(wrong.setting(), "cache.ttl");
 }
+
+#[test]
+fn a_cache_is_empty_until_something_is_kept_and_once_that_is_forgotten() {
+    let (sim, seen) = (Sim::new(1), Arc::default());
+    let (_server, a) = (counting(&sim), dependency(&sim, &seen));
+    let names = cache::<u32, String>(CachePolicy::new().ttl(SECOND));
+    assert!(names.is_empty());
+    sim.run(a.call(get).cached(&names, 1)).unwrap();
+    assert!(!names.is_empty());
+    names.forget(&1);
+    assert!(names.is_empty());
+}

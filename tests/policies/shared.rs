@@ -419,3 +419,40 @@ fn a_shared_call_can_be_cached_have_a_fallback_and_be_spawned() {
     assert_eq!((server.requests(), totals.shared, totals.cached), (4, 6, 1));
     assert_eq!((totals.stale, totals.fallbacks), (3, 4));
 }
+
+#[test]
+fn an_answer_that_is_no_success_is_not_kept_shared_or_not() {
+    let sim = Sim::new(1);
+    let (a, numbers) = (dependency(&sim), dace::Group::<SimRuntime, u32, u32, HttpError>::new());
+    let cache = dace::Cache::new(CachePolicy::new().ttl(Duration::MAX)).unwrap();
+    let call =
+        |class| a.call(|_| std::future::ready(Ok::<_, HttpError>(7))).classify(move |_| class);
+    sim.run(async {
+        assert_eq!(call(dace::Class::Failure).cached(&cache, 1).await.unwrap(), 7);
+        assert!(cache.is_empty());
+        let shared = || call(dace::Class::Failure).shared(&numbers, 1).cached(&cache, 1);
+        let (one, other) = futures_util::future::join(shared(), shared()).await;
+        assert_eq!((one.unwrap(), other.unwrap()), (7, 7));
+        assert!(cache.is_empty());
+        call(dace::Class::Success).shared(&numbers, 1).cached(&cache, 1).await.unwrap();
+        assert!(!cache.is_empty());
+    });
+}
+
+#[test]
+fn a_shared_error_that_is_the_servers_word_is_not_hidden_by_an_old_value() {
+    let sim = Sim::new(1);
+    let server = sim.server("http://a:80");
+    let (a, names) = (dependency(&sim), Group::<u32, String>::new());
+    let cache = dace::Cache::new(CachePolicy::new().ttl(MS).stale_if_error(Duration::MAX)).unwrap();
+    sim.run(async {
+        let call = || a.call(get).shared(&names, 1).cached(&cache, 1);
+        assert_eq!(call().await.unwrap(), "ok");
+        sim.sleep(2 * MS).await;
+        server.answers(.., 404);
+        let error = call().await.unwrap_err();
+        let source =
+            Arc::into_inner(error).and_then(Error::into_source).expect("nobody else has it");
+        assert_eq!(source.status(), Some(404));
+    });
+}

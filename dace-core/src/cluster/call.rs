@@ -593,3 +593,6 @@ impl CallMachine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -500,3 +500,6 @@ impl Cluster {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,3 +231,20 @@ impl From<serde_json::Error> for JsonError {
         Self { what, line: error.line(), column: error.column() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::sync::Arc;
+
+    use super::*;
+    use crate::refusal::Reason;
+
+    #[test]
+    fn a_refusal_inside_of_it_says_when_to_try_again() {
+        let netloc = Netloc::of_dependency(&Arc::from("servers"));
+        let retry_after = Some(Duration::from_secs(7));
+        let refusal = Refusal { reason: Reason::Paused, netloc, retry_after };
+        let error = HttpError::new(HttpErrorKind::Refused(refusal.into()), Sent::Unsent, None);
+        assert_eq!(error.retry_after(), retry_after);
+    }
+}

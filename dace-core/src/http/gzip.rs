@@ -313,6 +313,13 @@ mod tests {
     }
 
     #[test]
+    fn what_only_begins_like_gzip_is_not_gzip() {
+        let mut encoded = member(b"hello", 0, b"");
+        encoded[1] ^= 1;
+        assert_eq!(decode(&encoded, 64), Err(GzipError::Malformed));
+    }
+
+    #[test]
     fn a_bomb_comes_out_in_bounded_pieces() {
         let encoded = member(&vec![0; 50_000_000], 0, b"");
         assert!(encoded.len() < 100_000);

@@ -337,3 +337,43 @@ fn least_open_picks_the_one_of_two_that_has_less_open() {
         assert_eq!(least_open::pick(&mut rng, &mut turns, &yard), Some(1));
     }
 }
+
+#[test]
+fn two_of_the_few_of_many_that_admit_are_drawn_evenly() {
+    let mut yard = Yard::of(&[1; 200]);
+    let admitting = [3, 50, 51, 120, 199];
+    yard.shut = (0..200).filter(|index| !admitting.contains(index)).collect();
+    let (turns, mut rng) = (yard.turns(), fastrand::Rng::with_seed(7));
+    let mut counts = [0; 5];
+    for _ in 0..10_000 {
+        let (a, b) = draw::two(&mut rng, &turns, &yard).unwrap();
+        assert_ne!(a, b);
+        for drawn in [a, b] {
+            counts[admitting.iter().position(|index| *index == drawn).unwrap()] += 1;
+        }
+    }
+    assert!(counts.iter().all(|count| (3_800..4_200).contains(count)), "{counts:?}");
+}
+
+/// Peak-EWMA's pick of two: `(weight, cost in milliseconds, open)`, where it is the turn of the second.
+fn pick_in_turn(endpoints: [(u32, u64, u32); 2]) -> usize {
+    let mut yard = Yard::of(&endpoints.map(|(weight, ..)| weight));
+    for (index, (_, cost, open)) in endpoints.into_iter().enumerate() {
+        yard.loads[index].on_start(Instant::EPOCH, 0);
+        yard.loads[index].on_end(Instant::EPOCH, Some(Duration::from_millis(cost)));
+        yard.open[index] = open;
+    }
+    let (mut turns, mut rng) = (yard.turns(), fastrand::Rng::with_seed(7));
+    turns.credit[0] = 1;
+    peak_ewma::pick(Instant::EPOCH, &mut rng, &mut turns, &yard).unwrap()
+}
+
+#[test]
+fn where_weights_differ_a_turn_is_passed_over_for_one_that_is_twice_as_good_and_not_before() {
+    // One more here is 5 ms for its weight; there is as much now, 8 ms or 11 ms.
+    assert_eq!(pick_in_turn([(2, 10, 0), (1, 8, 1)]), 1);
+    assert_eq!(pick_in_turn([(2, 10, 0), (1, 11, 1)]), 0);
+    // By its weight the first one is far better; by itself 1.5 or 2.5 times.
+    assert_eq!(pick_in_turn([(3, 10, 0), (1, 15, 0)]), 1);
+    assert_eq!(pick_in_turn([(3, 10, 0), (1, 25, 0)]), 0);
+}
