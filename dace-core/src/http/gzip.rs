@@ -7,11 +7,20 @@ use alloc::boxed::Box;
 use alloc::vec;
 
 use bytes::{Buf as _, Bytes};
-use miniz_oxide::inflate::stream::{InflateState, inflate};
-use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::inflate_flags::{
+    TINFL_FLAG_HAS_MORE_INPUT, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
+};
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
 /// How much is decoded at a time: what a bomb can take of memory before somebody looks.
 const PIECE: usize = 16 * 1024;
+
+/// How far back a distance can go (RFC 1951, 3.2.5).
+const WINDOW: usize = 32 * 1024;
+
+/// Where the output wraps around, distances that go back before the beginning of the data are not noticed.
+const FLAGS: u32 = TINFL_FLAG_HAS_MORE_INPUT | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
 
 /// What is wrong with a body that says it is gzip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,9 +37,11 @@ pub(crate) enum GzipError {
 pub(crate) struct Gunzip {
     input: Bytes,
     state: State,
-    inflate: Box<InflateState>,
+    inflate: Box<DecompressorOxide>,
+    /// A window and a piece. Up to `at` it is what this member came to last.
     output: Box<[u8]>,
-    /// Whether the last piece was full, so that there may be more of it.
+    at: usize,
+    /// Whether there was no room for all that can be decoded.
     more: bool,
     /// Of the header, then of the data.
     checksum: crc32fast::Hasher,
@@ -85,8 +96,9 @@ impl Gunzip {
         Self {
             input: Bytes::new(),
             state: State::Start { first: true },
-            inflate: InflateState::new_boxed(DataFormat::Raw),
-            output: vec![0; PIECE].into(),
+            inflate: Box::default(),
+            output: vec![0; WINDOW + PIECE].into(),
+            at: 0,
             more: false,
             checksum: crc32fast::Hasher::new(),
             length: 0,
@@ -124,19 +136,23 @@ impl Gunzip {
 
     /// What can be inflated now.
     fn data(&mut self) -> Result<Option<Bytes>, GzipError> {
-        let result = inflate(&mut self.inflate, &self.input, &mut self.output, MZFlush::None);
-        self.input.advance(result.bytes_consumed);
-        let piece = &self.output[..result.bytes_written];
-        self.more = piece.len() == PIECE;
-        match result.status {
-            Ok(MZStatus::StreamEnd) => {
-                self.state = State::Trailer { at: 0, value: 0 };
-                self.more = false;
-            }
-            // `Buf`: no progress without more input.
-            Ok(_) | Err(MZError::Buf) => {}
-            Err(_) => return Err(GzipError::Malformed),
+        // Full: what no distance can reach goes.
+        if self.at == self.output.len() {
+            self.output.copy_within(PIECE.., 0);
+            self.at = WINDOW;
         }
+        let room = &mut self.output[..(WINDOW + PIECE).min(self.at + PIECE)];
+        let (status, read, written) =
+            decompress(&mut self.inflate, &self.input, room, self.at, FLAGS);
+        self.input.advance(read);
+        self.more = status == TINFLStatus::HasMoreOutput;
+        match status {
+            TINFLStatus::Done => self.state = State::Trailer { at: 0, value: 0 },
+            TINFLStatus::NeedsMoreInput | TINFLStatus::HasMoreOutput => {}
+            _ => return Err(GzipError::Malformed),
+        }
+        let piece = &self.output[self.at..self.at + written];
+        self.at += written;
         self.checksum.update(piece);
         // Modulo 2^32, as the format has it.
         self.length = self.length.wrapping_add(piece.len() as u32);
@@ -214,7 +230,8 @@ impl Gunzip {
     fn begin_data(&mut self) -> State {
         self.checksum = crc32fast::Hasher::new();
         self.length = 0;
-        self.inflate.reset(DataFormat::Raw);
+        self.inflate.init();
+        self.at = 0;
         State::Data
     }
 }
@@ -228,15 +245,57 @@ mod tests {
     use super::*;
 
     fn member(data: &[u8], flags: u8, between: &[u8]) -> Vec<u8> {
+        framed(data, &compress_to_vec(data, 6), flags, between)
+    }
+
+    fn framed(data: &[u8], deflated: &[u8], flags: u8, between: &[u8]) -> Vec<u8> {
         let mut all = vec![0x1f, 0x8b, 8, flags, 1, 2, 3, 4, 0, 255];
         all.extend_from_slice(between);
         if flags & HEADER_CHECKSUM != 0 {
             all.extend_from_slice(&(crc32fast::hash(&all) as u16).to_le_bytes());
         }
-        all.extend(compress_to_vec(data, 6));
+        all.extend_from_slice(deflated);
         all.extend_from_slice(&crc32fast::hash(data).to_le_bytes());
         all.extend_from_slice(&(data.len() as u32).to_le_bytes());
         all
+    }
+
+    /// A member of `stored` as it is, then of `times` matches of 258 bytes at this distance, by the fixed
+    /// codes (RFC 1951, 3.2.6). What is before the beginning of the data is zeros.
+    fn matches(stored: &[u8], distance: usize, times: usize) -> Vec<u8> {
+        let mut data = stored.to_vec();
+        for _ in 0..258 * times {
+            data.push(data.len().checked_sub(distance).map_or(0, |at| data[at]));
+        }
+        let length = stored.len() as u16;
+        let mut deflated = vec![0];
+        deflated.extend_from_slice(&length.to_le_bytes());
+        deflated.extend_from_slice(&(!length).to_le_bytes());
+        deflated.extend_from_slice(stored);
+
+        // Which of the codes it is, the first distance of that code, and how many bits say the rest.
+        let (mut code, mut first, mut extra) = (0, 1, 0);
+        while first + (1 << extra) <= distance {
+            first += 1 << extra;
+            code += 1;
+            extra = if code < 4 { 0 } else { code / 2 - 1 };
+        }
+        let mut bits = vec![true, true, false];
+        for _ in 0..times {
+            bits.extend((0..8).rev().map(|at| 0b1100_0101 >> at & 1 == 1));
+            bits.extend((0..5).rev().map(|at| code >> at & 1 == 1));
+            bits.extend((0..extra).map(|at| (distance - first) >> at & 1 == 1));
+        }
+        bits.extend([false; 7]);
+        let byte =
+            |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+        deflated.extend(bits.chunks(8).map(byte));
+        framed(&data, &deflated, 0, b"")
+    }
+
+    fn noise(length: usize) -> Vec<u8> {
+        let mut rng = fastrand::Rng::with_seed(2);
+        (0..length).map(|_| rng.u8(1..)).collect()
     }
 
     fn decode(encoded: &[u8], step: usize) -> Result<Vec<u8>, GzipError> {
@@ -324,5 +383,39 @@ mod tests {
         let encoded = member(&vec![0; 50_000_000], 0, b"");
         assert!(encoded.len() < 100_000);
         assert_eq!(decode(&encoded, encoded.len()).map(|all| all.len()), Ok(50_000_000));
+    }
+
+    #[test]
+    fn what_is_far_back_is_found_however_long_the_body_is() {
+        let block = noise(32_768);
+        let data = block[..32_000].repeat(8);
+        let farthest = matches(&block, 32_768, 800);
+        let all = block.iter().copied().cycle().take(32_768 + 258 * 800).collect::<Vec<_>>();
+        for (encoded, data) in [(member(&data, 0, b""), data), (farthest, all)] {
+            assert!(data.len() > 200_000 && encoded.len() < 45_000, "{}", encoded.len());
+            let twice = [&encoded[..], &encoded].concat();
+            for step in [1, 7, 1_000, 33_000, twice.len()] {
+                assert!(decode(&twice, step).is_ok_and(|all| all == data.repeat(2)), "{step}");
+            }
+        }
+    }
+
+    /// Found by fuzzing: there were zeros.
+    #[test]
+    fn nothing_is_before_the_beginning_of_a_member() {
+        let zeros = b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x03\x02\0\x12\xd9\x41\xff\x03\0\0\0";
+        for step in [1, zeros.len()] {
+            assert_eq!(decode(zeros, step), Err(GzipError::Malformed));
+            // Nor is it what the member before it left.
+            let second = [&member(&noise(50_000), 0, b""), &zeros[..]].concat();
+            assert_eq!(decode(&second, step), Err(GzipError::Malformed));
+        }
+        for length in [1, 2, 300, 16_384, 32_767] {
+            let stored = noise(length);
+            let first = matches(&stored, length, 1);
+            assert!(decode(&first, 1_000).is_ok_and(|all| all.len() == length + 258), "{length}");
+            let before = matches(&stored, length + 1, 1);
+            assert_eq!(decode(&before, 1_000), Err(GzipError::Malformed), "{length}");
+        }
     }
 }
