@@ -7,18 +7,20 @@
 //! ```
 //!
 //! Everything is on, as in `call_overhead`. All subjects take turns in short samples, so that whatever
-//! else the machine does hits them alike. The floor is what such a call needs whoever looks: its function, polled
-//! once, between two looks at the clock; the ratios to it may be compared between builds and machines. `no observer`
-//! is there twice: what the two differ by is noise, and no difference below it says anything. The last rows are what a user would write without dace's
-//! sink: the same five lines for each call (two counters, two timers, a gauge), by `cadence`. Lines go
-//! to a port on loopback that nobody reads. Samples while the machine was slower, by a floor before and after each,
-//! are left out and counted. Allocations are counted on the calling thread.
+//! else the machine does hits them alike. The floor is what such a call needs whoever looks: its function,
+//! polled once, between two looks at the clock; the ratios to it may be compared between builds and
+//! machines. Samples before which the floor shows that the machine was slower are left out and counted.
+//! `no observer` is there twice: what the two differ by is noise, and no difference below it says anything.
+//! The last rows are what a user would write without dace's sink: the same five lines for each call (two
+//! counters, two timers, a gauge), by `cadence`. Lines go to a port on loopback that nobody reads.
+//! Allocations are counted on the calling thread.
 
 use std::future::{Future as _, Ready, ready};
 use std::hint::black_box;
 use std::net::UdpSocket;
 use std::pin::pin;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -150,21 +152,41 @@ impl Subject {
     }
 }
 
-/// A floor that is so much above the least one is no work of dace's: the machine was slower then.
+/// A floor that is so much above the least one is of a machine that was slower then.
 const DISTURBED: f64 = 1.05;
 
-/// Of the samples of `subject` those between two floors that were not disturbed, and how many are left out; all,
-/// if few would be left.
-fn leave_out_disturbed(subject: &mut Subject, floors: &[f64], least: f64) -> usize {
-    let quiet = |floor: &f64| *floor <= least * DISTURBED;
-    let kept: Vec<bool> = floors.chunks(2).map(|around| around.iter().all(quiet)).collect();
-    let count = kept.iter().filter(|kept| **kept).count();
-    if count * 10 < kept.len() {
-        return 0;
+/// Leaves out the samples before which the floor was disturbed, and says how many. If that leaves too few of
+/// anybody's, all count, and it is `None`.
+fn leave_out_disturbed(subjects: &mut [Subject], floors: &[Vec<f64>]) -> Option<usize> {
+    let least = floors.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+    let quiet = |floor: &&f64| **floor <= least * DISTURBED;
+    if floors.iter().any(|floors| floors.iter().filter(quiet).count() * 10 < floors.len()) {
+        return None;
     }
-    let mut of_sample = kept.iter();
-    subject.samples.retain(|_| *of_sample.next().expect("as many as samples"));
-    kept.len() - count
+    let mut left_out = 0;
+    for (subject, floors) in subjects.iter_mut().zip(floors) {
+        let mut before = floors.iter();
+        let all = subject.samples.len();
+        subject.samples.retain(|_| before.next().as_ref().is_some_and(quiet));
+        left_out += all - subject.samples.len();
+    }
+    Some(left_out)
+}
+
+/// Sends, and counts what tells of something that was not sent.
+struct Watched(BufferedUdpMetricSink, Arc<AtomicU64>);
+
+impl MetricSink for Watched {
+    fn emit(&self, line: &str) -> std::io::Result<usize> {
+        if line.contains(".dropped:") {
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+        self.0.emit(line)
+    }
+
+    fn flush(&self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }
 
 fn main() {
@@ -180,6 +202,8 @@ fn main() {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
         BufferedUdpMetricSink::with_capacity(server, socket, 1_432).expect("an address")
     };
+    let dropped = Arc::new(AtomicU64::new(0));
+    let watched = || Watched(udp(), dropped.clone());
     let mut subjects = [
         Subject::floor("(floor)"),
         Subject::seen("no observer", |builder| builder),
@@ -187,31 +211,33 @@ fn main() {
         Subject::seen("an observer that does nothing", |builder| {
             builder.observer(|_: &str, _: &Event| {})
         }),
-        Subject::seen("statsd", |builder| builder.statsd(server)),
+        Subject::seen("statsd", |builder| builder.statsd(Statsd::sink(watched()))),
         Subject::seen("statsd, with tags", |builder| {
-            builder.statsd(Statsd::to(server.to_string()).tags(true))
+            builder.statsd(Statsd::sink(watched()).tags(true))
         }),
         Subject::seen("metrics, without a recorder", |builder| builder.observer(Metrics::new())),
         Subject::seen("logs, without a subscriber", |builder| builder.observer(Logs::new())),
         Subject::by_hand("cadence by hand, queued", QueuingMetricSink::from(udp())),
         Subject::by_hand("cadence by hand, at once", udp()),
     ];
-    // Before and after each sample, by turns.
     let mut floors: Vec<Vec<f64>> = subjects.iter().map(|_| Vec::new()).collect();
     let mut ground = Subject::floor("(floor)");
     for _ in 0..rounds {
         for (subject, floors) in subjects.iter_mut().zip(&mut floors) {
             floors.push(ground.take(CALLS / 4));
             subject.sample();
-            floors.push(ground.take(CALLS / 4));
         }
     }
-    let least = floors.iter().flatten().copied().fold(f64::INFINITY, f64::min);
-    let mut left_out = 0;
-    for (subject, floors) in subjects.iter_mut().zip(&floors) {
-        left_out += leave_out_disturbed(subject, floors, least);
-    }
+    let all = |name: &str| {
+        let of = subjects.iter().find(|subject| subject.name == name).expect("it is there");
+        of.median()
+    };
+    let unfiltered = all("statsd") - all("no observer");
     let samples = rounds * subjects.len();
+    let left_out = match leave_out_disturbed(&mut subjects, &floors) {
+        Some(left_out) => format!("{left_out} of {samples} samples were disturbed, and left out"),
+        None => String::from("too few samples were not disturbed: all count"),
+    };
     let of =
         |name: &str| subjects.iter().find(|subject| subject.name == name).expect("it is there");
     let median = |name: &str| of(name).median();
@@ -228,7 +254,9 @@ fn main() {
             }
         });
         // What was dropped cost nothing.
+        subject.dependency.flush();
         assert_eq!(subject.dependency.snapshot().events_dropped, 0, "{}", subject.name);
+        assert_eq!(dropped.load(Ordering::Relaxed), 0, "{}", subject.name);
         let (name, median, least) = (subject.name, subject.median(), subject.least());
         let allocations = allocations.count_total as f64 / CALLS as f64;
         println!(
@@ -246,7 +274,7 @@ fn main() {
     let verdict = |kept: bool| if kept { "kept" } else { "BROKEN" };
     println!();
     println!(
-        "{left_out} of {samples} samples were disturbed, and left out\n\
+        "{left_out}; with all of them statsd: {unfiltered:+.0} ns\n\
          no observer: {:.2} of the floor, noise {noise:.1} ns; being seen by one that does nothing costs \
          {ignored:.1} ns more, and more than noise: {}",
         none / floor,

@@ -1,8 +1,8 @@
 //! Stats for a statsd server, with the feature `statsd`.
 //!
 //! What a call costs here is a short lock around a queue, for each attempt and each call: a thread of its own
-//! looks at the queue ten times a second, once while nothing comes, makes lines of what is there, and sends
-//! them. Nothing waits for it. A full queue drops and counts.
+//! looks at the queue ten times a second, or once a second while nothing comes, makes lines of what is there,
+//! and sends them. Nothing waits for it. A full queue drops and counts.
 //!
 //! Names are `PREFIX.<dependency_id>.<name>`; `docs/observing.md` has them all.
 
@@ -126,8 +126,8 @@ impl Statsd {
     }
 
     /// Whether the netloc is told as a tag, `netloc:host_port`, in the form of DogStatsD. At most 1,000
-    /// are told apart by one sending thread, the rest is `other`. Default `false`: servers that know no tags take such lines
-    /// for garbage.
+    /// are told apart by one sending thread, the rest is `other`. Default `false`: servers that know no
+    /// tags take such lines for garbage.
     #[must_use]
     pub fn tags(mut self, tags: bool) -> Self {
         self.settings.tags = tags;

@@ -177,6 +177,7 @@ impl Sender {
         };
         let mut queue = shared.queue();
         let number = queue.next;
+        // One for each dependency that is made: no process makes 2^32 of them.
         queue.next += 1;
         let source = Arc::new(Source {
             number,
@@ -384,6 +385,8 @@ impl Drop for Ended {
 mod tests {
     use std::sync::mpsc;
 
+    use dace_core::CircuitState;
+
     use super::*;
 
     const SETTINGS: Settings = Settings { tags: false, rate: 1.0, queue: 8 };
@@ -540,9 +543,57 @@ mod tests {
         for _ in 0..BURST {
             lines.recv_timeout(SOON).expect("the first burst");
         }
-        assert_eq!(lines.try_recv(), Err(mpsc::TryRecvError::Empty));
+        // It would come at once.
+        let none = lines.recv_timeout(Duration::from_millis(50));
+        assert_eq!(none, Err(mpsc::RecvTimeoutError::Timeout));
         sender.flush();
         lines.recv_timeout(SOON).expect("the second");
+    }
+
+    #[test]
+    fn the_last_handle_ends_a_pause_and_everything_is_sent() {
+        let (sink, lines) = told();
+        let settings = Settings { queue: 2 * BURST, ..SETTINGS };
+        let sender = Sender::at(NEVER, sink, settings).unwrap();
+        let source = sender.source("dace", "users");
+        for _ in 0..=BURST {
+            sender.push(&source, Told::Retry, None);
+        }
+        lines.recv_timeout(SOON).expect("the first burst");
+        drop((sender, source));
+        assert_eq!(lines.iter().count(), BURST, "and then there is no sink any more");
+    }
+
+    #[test]
+    fn a_netloc_stays_with_its_record_whatever_is_left_out() {
+        let (sink, lines) = told();
+        let settings = Settings { tags: true, rate: 1e-300, queue: 8 };
+        let sender = Sender::at(NEVER, sink, settings).unwrap();
+        let source = sender.source("dace", "users");
+        let target = |host: &str| format!("http://{host}").parse::<dace_core::Target>().unwrap();
+        let (a, b) = (target("a"), target("b"));
+        for round in 0..2 {
+            // Retries are left out.
+            for (told, target) in [
+                (Told::Retry, Some(&a)),
+                (Told::Circuit(CircuitState::Open), Some(&b)),
+                (Told::Retry, None),
+                (Told::Lost(7), None),
+                (Told::Circuit(CircuitState::Closed), Some(&a)),
+                (Told::Circuit(CircuitState::Closed), Some(&b)),
+            ] {
+                sender.push(&source, told, target.map(dace_core::Target::netloc));
+            }
+            sender.flush();
+            let told: Vec<String> = lines.try_iter().collect();
+            let expected = [
+                "dace.users.circuit.opened:1|c|#netloc:b_80",
+                "dace.users.events.dropped:7|c",
+                "dace.users.circuit.closed:1|c|#netloc:a_80",
+                "dace.users.circuit.closed:1|c|#netloc:b_80",
+            ];
+            assert_eq!(told, expected, "{round}");
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(crate) struct Gunzip {
     input: Bytes,
     state: State,
     inflate: Box<DecompressorOxide>,
-    /// A window and a piece. Up to `at` it is what this member came to last.
+    /// A window and a piece: up to `at` the end of what this member has decoded to.
     output: Box<[u8]>,
     at: usize,
     /// Whether there was no room for all that can be decoded.

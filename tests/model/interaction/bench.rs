@@ -433,7 +433,7 @@ impl Side {
     /// A call as it is made when all is well.
     pub(super) fn plain(&self, index: usize, turn: usize) -> Start {
         // Scattered: whatever comes in turn is in step with some rate.
-        let turn = (turn as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize >> 60;
+        let turn = ((turn as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize;
         let own = turn % 4 == 3;
         let kind = if own { Kind::Local } else { Kind::Get };
         Start { other: index == 1, kind, ..Start::get(turn % 4 % HOSTS.len()) }

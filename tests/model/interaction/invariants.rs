@@ -101,9 +101,10 @@ impl Bench {
                 assert!(waited <= 2 * bound, "a circuit does not close: {snapshot}");
                 let ended = self.try_once(index, turn);
                 let good = ended.iter().any(Result::is_ok);
-                if self.sides[index].snapshot().totals.throttled > snapshot.totals.throttled {
-                    // It refuses by dice, and what it refused is held against whoever asks on: he gets in by
-                    // luck alone, until he is silent for as long as it remembers.
+                let throttled = self.sides[index].snapshot().totals.throttled;
+                if !good && throttled > snapshot.totals.throttled {
+                    // It refuses by dice, and remembers what it refused: then a caller gets in only by luck,
+                    // unless it is silent for as long as that.
                     self.sim.advance(ms(WINDOW));
                 }
                 first = first.or_else(|| good.then(|| self.sim.elapsed()));

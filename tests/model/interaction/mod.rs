@@ -75,8 +75,8 @@ fn whatever_happens_to_whatever_policy_everything_comes_back() {
     assert_eq!(never, None, "it never came to that: {reached:?}");
 }
 
-/// Found in a long run, of the model: it asked its servers in an order that was in step with two rates, so one of them
-/// was never asked when there was a token.
+/// A fault of the model, found in a long run: it asked its servers in an order that was in step with two rates,
+/// so one of them was never asked when there was a token.
 #[test]
 fn two_rates_keep_no_server_from_being_asked_again() {
     let setup = Setup {
