@@ -36,7 +36,9 @@ pub fn netloc(data: &[u8]) {
             assert!(shown.len() < 3 * text.len() + 200, "{shown:?}");
             assert!(!shown.contains(char::is_control), "{shown:?}");
             if let Ok(url) = url::Url::parse(text) {
-                let raw = text.split(['?', '#', '@']).next().unwrap_or_default();
+                // Before an `@` there may be a password, so nothing of it is shown.
+                let has_at = text.contains('@');
+                let raw = text.split(['?', '#']).next().filter(|_| !has_at).unwrap_or_default();
                 hides(&shown, &url, &raw.replace(char::is_control, ""));
             }
         }
@@ -47,6 +49,7 @@ fn check(url: &Url) {
     let again = Url::parse(url.as_str()).expect("what was printed is read");
     assert_eq!(again, *url, "what was printed is the same");
     check_target(&url.target());
+    check_spelling(url);
     let bad = |char: char| char.is_control() || char == ' ' || !char.is_ascii();
     assert!(!url.path_and_query().contains(bad), "{:?}", url.path_and_query());
     assert!(url.path_and_query().starts_with('/'), "{:?}", url.path_and_query());
@@ -56,6 +59,16 @@ fn check(url: &Url) {
     for shown in [url.to_string(), format!("{url:?}")] {
         hides(&shown, &other, "");
         assert!(!shown.contains(bad), "{shown:?}");
+    }
+}
+
+/// In capitals and with a dot at its end a name is the same server.
+fn check_spelling(url: &Url) {
+    let (scheme, host, port) = (url.scheme().as_str(), url.host(), url.port());
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_uppercase();
+    if !name.ends_with(']') {
+        let other = format!("{scheme}://{name}.:{port}");
+        assert_eq!(other.parse().as_ref(), Ok(&url.target()), "{other:?}");
     }
 }
 

@@ -201,6 +201,11 @@ impl Walk {
                 if period != self.period {
                     assert_eq!(next.circuit, self.circuit, "an old result changed something");
                 }
+                let late = self.lease_of(pass).is_some_and(|lease| self.now > lease.until);
+                if late && period == self.period && !rules.is_off() {
+                    let open = next.circuit.state() == CircuitState::Open;
+                    assert!(open, "a probe that is late has failed: {step:?}, {self:?}");
+                }
                 told
             }
             Step::Tick(at) => {
