@@ -25,15 +25,15 @@ fn a_call_ends_exactly_at_its_timeout() {
     assert_all_back(&a);
 }
 
-/// A clock that goes on while a call is polled, as real ones do: a microsecond at each look.
-struct Creeping(SimRuntime, AtomicU64);
+/// A clock that is ahead by what this says.
+struct Ahead<F>(SimRuntime, F);
 
-impl Runtime for Creeping {
+impl<F: Fn() -> Duration + Send + Sync + 'static> Runtime for Ahead<F> {
     type Lock<T: Send + 'static> = <SimRuntime as Runtime>::Lock<T>;
     type Sleep = <SimRuntime as Runtime>::Sleep;
 
     fn now(&self) -> Instant {
-        self.0.now().after(Duration::from_micros(self.1.fetch_add(1, Ordering::Relaxed)))
+        self.0.now().after(self.1())
     }
 
     fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
@@ -43,6 +43,12 @@ impl Runtime for Creeping {
     fn seed(&self) -> u64 {
         self.0.seed()
     }
+}
+
+/// A clock that goes on while a call is polled, as real ones do: a microsecond at each look.
+fn creeping(sim: &Sim) -> impl Runtime {
+    let looks = AtomicU64::new(0);
+    Ahead(sim.runtime(), move || Duration::from_micros(looks.fetch_add(1, Ordering::Relaxed)))
 }
 
 /// Not as an exchange that was cut off by itself, which would be an error of the function's.
@@ -51,32 +57,11 @@ fn a_call_whose_deadline_passes_while_it_is_polled_ends_as_a_timeout() {
     for micros in 1..50 {
         let sim = Sim::new(1);
         sim.server("http://a:80").hangs(..);
-        let creeping = Creeping(sim.runtime(), AtomicU64::new(0));
         let builder = dace::Dependency::builder("a").timeout(Duration::from_micros(micros));
-        let a = builder.targets(["http://a:80"]).build_with(creeping, sim.backend()).unwrap();
+        let a = builder.targets(["http://a:80"]).build_with(creeping(&sim), sim.backend()).unwrap();
         let call = a.call(|call| async move { call.http().get("/").send().await?.text().await });
         let error: Error = sim.run(call).unwrap_err();
         assert!(matches!(error, Error::Timeout { .. }), "{micros} µs: {error:?}");
-    }
-}
-
-/// A clock that an observer can put forward.
-struct Skipping(SimRuntime, Arc<AtomicU64>);
-
-impl Runtime for Skipping {
-    type Lock<T: Send + 'static> = <SimRuntime as Runtime>::Lock<T>;
-    type Sleep = <SimRuntime as Runtime>::Sleep;
-
-    fn now(&self) -> Instant {
-        self.0.now().after(Duration::from_secs(self.1.load(Ordering::Relaxed)))
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
-        self.0.sleep_until(deadline)
-    }
-
-    fn seed(&self) -> u64 {
-        self.0.seed()
     }
 }
 
@@ -97,7 +82,10 @@ fn no_request_goes_out_where_an_observer_has_used_up_its_time() {
                 skip.store(10, Ordering::Relaxed);
             }
         })
-        .build_with(Skipping(sim.runtime(), skipped), sim.backend())
+        .build_with(
+            Ahead(sim.runtime(), move || secs(skipped.load(Ordering::Relaxed))),
+            sim.backend(),
+        )
         .unwrap();
     let call =
         || any.call(|call| async move { call.http().get("http://a/").send().await?.text().await });
@@ -116,9 +104,8 @@ fn a_call_whose_deadline_passes_while_it_reads_ends_as_a_timeout() {
         sim.server("http://a:80").handler(|_| {
             (0..400).fold(Answer::ok("x"), |answer, _| answer.piece(Duration::ZERO, "x"))
         });
-        let creeping = Creeping(sim.runtime(), AtomicU64::new(0));
         let builder = dace::Dependency::builder("a").timeout(Duration::from_micros(micros));
-        let a = builder.targets(["http://a:80"]).build_with(creeping, sim.backend()).unwrap();
+        let a = builder.targets(["http://a:80"]).build_with(creeping(&sim), sim.backend()).unwrap();
         let call = a.call(|call| async move { call.http().get("/").send().await?.text().await });
         let error: Error = sim.run(call).unwrap_err();
         assert!(matches!(error, Error::Timeout { .. }), "{micros} µs: {error:?}");
