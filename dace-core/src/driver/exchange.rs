@@ -1,22 +1,19 @@
-//! One exchange: let in, sent, answered, and given back whatever happens.
+//! One exchange: asked for, sent, and answered. What it holds meanwhile is in [`enter`](super::enter).
 
 use core::future::Future;
-use core::pin::Pin;
-use core::task::{Context, Poll};
 use core::time::Duration;
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use pin_project::{pin_project, pinned_drop};
-
 use super::call::Call;
+use super::enter::{Enter, Exchange, Limits};
 use super::reading::Reading;
 use super::response::Response;
 use super::shared::Shared;
-use super::timer::{Elapsed, Timer, Within, turn};
-use crate::cluster::{AttemptId, Begin, End, EndpointId, Wish};
+use super::timer::{Elapsed, Within, turn};
+use crate::cluster::{End, Wish};
 use crate::http::advice::{self, Advice};
 use crate::http::decoding::Decoding;
 use crate::http::error::class_of_fault;
@@ -25,8 +22,7 @@ use crate::http::request::Again;
 use crate::http::{
     self, Fault, FaultKind, Head, Header, HttpErrorKind, Request, Sent, Url, Version, header,
 };
-use crate::machine::queue::TicketId;
-use crate::policy::{Announced, ClientRules, Hints};
+use crate::policy::{ClientRules, Hints};
 use crate::{Class, HttpBackend, HttpError, Instant, Runtime, Scheme};
 
 /// How a request is sent.
@@ -97,9 +93,7 @@ pub(super) fn send<'a, R: Runtime, B: HttpBackend>(
             Err(error) => return Err(after_a_turn(error).await),
         };
         let kept = Again::of(&request);
-        if let Some(announced) = &rules.fixed.announced {
-            announce(call, announced, &mut request);
-        }
+        announce(call, rules, &mut request);
         // The deadline of the attempt binds also where the function's own future does not drop this one: in
         // another task.
         let (now, until) = (exchange.begun_at, request.options.deadline);
@@ -152,11 +146,14 @@ enum Heard<'a, R: Runtime, B: HttpBackend> {
 }
 
 impl<'a, R: Runtime, B: HttpBackend> Sending<'a, R, B> {
+    /// Whether the attempt has ended, and not the request's own time.
+    fn is_late(&self, said: &Said<B>) -> bool {
+        said.is_err() && self.until < self.order.limits.until
+    }
+
     fn heard(self, said: Said<B>) -> Heard<'a, R, B> {
         let again = match &said {
-            Err(Elapsed) if self.until < self.order.limits.until => {
-                return Heard::GoOn(self, None);
-            }
+            said if self.is_late(said) => return Heard::GoOn(self, None),
             Ok((Err(error), _)) if is_stale(B::fault(error), self.replay_safe) => {
                 self.kept.request()
             }
@@ -173,12 +170,10 @@ impl<'a, R: Runtime, B: HttpBackend> Sending<'a, R, B> {
             let now = self.exchange.resent();
             // A connection of its own: others that lay idle may be as stale.
             again.options.persistent = false;
-            if let Some(announced) = &self.order.rules.fixed.announced {
-                announce(self.call, announced, &mut again);
-            }
+            announce(self.call, &self.order.rules, &mut again);
             let Shared { runtime, backend, .. } = &*self.call.shared;
             let said = Within::new(runtime, now, self.until, backend.send(again)).await;
-            if said.is_ok() || self.until >= self.order.limits.until {
+            if !self.is_late(&said) {
                 return self.conclude(said);
             }
         }
@@ -240,9 +235,12 @@ impl<'a, R: Runtime, B: HttpBackend> Sending<'a, R, B> {
     }
 }
 
-/// Says what is left of the deadline, and which attempt this is. It is said anew each time that a request
+/// Says what is left of the deadline, and which attempt this is, if that is asked for. It is said anew each time that a request
 /// is sent, so it is no part of what is kept of one.
-fn announce<R: Runtime, B>(call: &Call<R, B>, announced: &Announced, request: &mut Request) {
+fn announce<R: Runtime, B>(call: &Call<R, B>, rules: &ClientRules, request: &mut Request) {
+    let Some(announced) = &rules.fixed.announced else {
+        return;
+    };
     let mut say = |name: &str, value: String| {
         if header::find(&request.headers, name).is_none() {
             request.headers.extend(Header::new(name, value));
@@ -315,195 +313,4 @@ fn retry_after<R: Runtime>(runtime: &R, head: &impl Head) -> Option<Duration> {
     }
     let value = head.get("retry-after")?;
     http::hint::retry_after(value, head.get("date"), runtime.unix_time())
-}
-
-/// The request's own timeout.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) until: Instant,
-    pub(super) timeout: Duration,
-}
-
-/// An exchange that has begun. Its places are given back when it is dropped.
-pub(super) struct Exchange<R: Runtime, B> {
-    pub(super) shared: Arc<Shared<R, B>>,
-    id: AttemptId,
-    endpoint: EndpointId,
-    phase: Phase,
-    /// What the clock said when it was let in: the request is sent at once after.
-    begun_at: Instant,
-    /// When the body ended, if it did: whoever reads drops this at once then.
-    pub(super) over_at: Option<Instant>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    /// No answer yet.
-    Sent { replay_safe: bool },
-    /// The answer is being read.
-    Answered,
-    /// The attempt has nothing to do with it any more.
-    Detached,
-}
-
-impl<R: Runtime, B> Exchange<R, B> {
-    fn answered(&mut self, now: Instant, end: End) {
-        self.phase = Phase::Answered;
-        let (id, endpoint) = (self.id, self.endpoint);
-        self.shared.section(|policy, cluster, wakes| {
-            cluster.on_answer(now, policy, id, endpoint, end, wakes);
-        });
-    }
-
-    /// The request goes out once more, now.
-    fn resent(&self) -> Instant {
-        let now = self.shared.runtime.now();
-        let (id, endpoint) = (self.id, self.endpoint);
-        self.shared.section(|_, cluster, _| cluster.on_resent(now, id, endpoint));
-        now
-    }
-
-    /// Trailers said something of trying again.
-    pub(super) fn advised(&self, advice: Advice) {
-        let now = self.shared.runtime.now();
-        let (id, endpoint) = (self.id, self.endpoint);
-        self.shared.section(|policy, cluster, _| {
-            cluster.on_advice(now, policy, id, endpoint, advice);
-        });
-    }
-
-    /// Whether the attempt that it belongs to is under way.
-    pub(super) fn is_in_attempt(&self) -> bool {
-        self.shared.locked(|_, cluster, _| cluster.is_under_way(self.id)).0
-    }
-
-    /// The body failed.
-    pub(super) fn body_failed(&self, class: Class) {
-        let now = self.shared.runtime.now();
-        let (id, endpoint) = (self.id, self.endpoint);
-        self.shared.section(|policy, cluster, wakes| {
-            cluster.on_exchange_class(now, policy, id, endpoint, class, wakes);
-        });
-    }
-
-    /// Gives back the place of the limit before the body ends.
-    pub(super) fn detach(&mut self) {
-        if let Phase::Answered = self.phase {
-            self.phase = Phase::Detached;
-            let now = self.shared.runtime.now();
-            let (id, endpoint) = (self.id, self.endpoint);
-            self.shared.section(|policy, cluster, wakes| {
-                cluster.leave_exchange(now, policy, id, endpoint, None, wakes);
-            });
-        }
-    }
-}
-
-impl<R: Runtime, B> Drop for Exchange<R, B> {
-    fn drop(&mut self) {
-        let now = self.over_at.unwrap_or_else(|| self.shared.runtime.now());
-        let (id, endpoint, phase) = (self.id, self.endpoint, self.phase);
-        self.shared.section_in_drop(|policy, cluster, wakes| {
-            match phase {
-                Phase::Sent { replay_safe } => {
-                    let cut = Some(replay_safe);
-                    cluster.leave_exchange(now, policy, id, endpoint, cut, wakes);
-                }
-                Phase::Answered => cluster.leave_exchange(now, policy, id, endpoint, None, wakes),
-                Phase::Detached => {}
-            }
-            cluster.release_connection(now, policy, endpoint, wakes);
-        });
-    }
-}
-
-/// Waits until an exchange may begin: for a permit, and for a connection place.
-#[pin_project(PinnedDrop)]
-struct Enter<'a, R: Runtime, B> {
-    call: &'a Call<R, B>,
-    wish: Wish,
-    limits: Limits,
-    ticket: Option<TicketId>,
-    #[pin]
-    timer: Timer<R>,
-}
-
-impl<'a, R: Runtime, B> Enter<'a, R, B> {
-    fn new(call: &'a Call<R, B>, wish: Wish, limits: Limits) -> Self {
-        Self { call, wish, limits, ticket: None, timer: Timer::new() }
-    }
-}
-
-impl<R: Runtime, B> Future for Enter<'_, R, B> {
-    type Output = Result<Exchange<R, B>, HttpError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let shared = &this.call.shared;
-        loop {
-            let now = shared.runtime.now();
-            if now >= this.limits.until {
-                let kind = HttpErrorKind::Timeout(this.limits.timeout);
-                return Poll::Ready(Err(HttpError::unsent(kind)));
-            }
-            let (id, wish, ticket) = (this.call.id, &*this.wish, &mut *this.ticket);
-            let (begin, due) = shared.locked(|policy, cluster, wakes| {
-                cluster.begin_exchange(now, policy, id, wish, ticket, cx.waker(), wakes)
-            });
-            // What was taken is in a guard before an observer runs, which may panic.
-            let mut begun = match &begin {
-                Begin::Go(endpoint) => Some(Exchange {
-                    shared: shared.clone(),
-                    id,
-                    endpoint: *endpoint,
-                    phase: Phase::Sent { replay_safe: wish.replay_safe },
-                    begun_at: now,
-                    over_at: None,
-                }),
-                _ => None,
-            };
-            if due {
-                shared.deliver();
-                // An observer may have taken its time.
-                if let Some(exchange) = &mut begun {
-                    exchange.begun_at = shared.runtime.now();
-                }
-            }
-            if let Some(exchange) = begun {
-                return Poll::Ready(Ok(exchange));
-            }
-            let look_at = match begin {
-                Begin::Go(_) => continue,
-                Begin::Wait(until) => until.min(this.limits.until),
-                Begin::Refused(refusal) => {
-                    let kind = HttpErrorKind::Refused(Box::new(refusal));
-                    return Poll::Ready(Err(HttpError::unsent(kind)));
-                }
-                Begin::OwnPlace => {
-                    return Poll::Ready(Err(HttpError::unsent(HttpErrorKind::OwnPlace)));
-                }
-                Begin::AttemptOver => {
-                    return Poll::Ready(Err(HttpError::unsent(HttpErrorKind::AttemptOver)));
-                }
-            };
-            if this.timer.as_mut().poll_at(cx, &shared.runtime, look_at).is_pending() {
-                return Poll::Pending;
-            }
-        }
-    }
-}
-
-#[pinned_drop]
-impl<R: Runtime, B> PinnedDrop for Enter<'_, R, B> {
-    fn drop(self: Pin<&mut Self>) {
-        let this = self.project();
-        let Some(ticket) = this.ticket.take() else {
-            return;
-        };
-        let now = this.call.shared.runtime.now();
-        let id = this.call.id;
-        this.call.shared.section_in_drop(|policy, cluster, wakes| {
-            cluster.abandon_exchange(now, policy, id, ticket, wakes);
-        });
-    }
 }

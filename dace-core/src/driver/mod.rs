@@ -9,6 +9,7 @@ mod coalesce;
 mod control;
 mod dependency;
 mod drive;
+mod enter;
 mod exchange;
 mod execution;
 mod fallback;

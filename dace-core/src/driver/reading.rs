@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use futures_core::Stream as _;
 
-use super::exchange::{Exchange, Limits};
+use super::enter::{Exchange, Limits};
 use super::timer::{Timer, Within};
 use crate::http::advice;
 use crate::http::decoding::{Decoding, Undecodable};
