@@ -3,7 +3,7 @@
 //! ```text
 //! cd benches/http && cargo run --release            # a minute or so, a Markdown table
 //! cd benches/http && cargo run --release -- --quick
-//! cd benches/http && cargo run --release -- --only "dace on tokio" --callers 16    # for a profiler
+//! cd benches/http && cargo run --release -- --only "raw hyper,dace on tokio" --callers 16    # for a profiler
 //! ```
 //!
 //! The server is hyper's, on a thread of its own, and answers 13 bytes. Each client makes so many requests
@@ -54,7 +54,7 @@ fn main() {
         let tokio = tokio.expect("a runtime on this thread");
         let mut clients = clients::all(&tokio, server, concurrency);
         if let Some(only) = &only {
-            clients.retain(|client| client.name == only);
+            clients.retain(|client| only.split(',').any(|name| name == client.name));
         }
         let mut measured: Vec<Vec<Sample>> = clients.iter().map(|_| Vec::new()).collect();
         for _ in 0..=rounds {
