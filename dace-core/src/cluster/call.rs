@@ -123,6 +123,8 @@ impl Start {
 #[derive(Debug)]
 pub(crate) struct CallMachine {
     state: State,
+    /// How it ended, from [`State::Ended`] on, until the driver takes it.
+    verdict: Option<Verdict>,
     call: u64,
     started: Instant,
     deadline: Instant,
@@ -171,23 +173,49 @@ struct Extra {
     last_failed_at: Option<Netloc>,
 }
 
-#[derive(Debug)]
+/// It owns nothing, so that a change of it is a store.
+#[derive(Clone, Copy, Debug)]
 enum State {
     New(Start),
     /// Wants to be let in.
     Admission,
     Queued(TicketId),
     Running(Run),
-    /// One attempt decided what comes next, and the other one is to be dropped before that.
-    Lost(Box<(Run, State)>),
+    /// One attempt decided what comes next, and this one is to be dropped before that.
+    Lost {
+        id: AttemptId,
+        slot: Slot,
+        next: Next,
+    },
     Waiting {
         until: Instant,
     },
-    Ended(Verdict),
-    /// It ended, but for its fallback. How, until the driver takes that.
-    FallingBack(Option<Verdict>),
-    /// It ended, likewise.
-    Done(Option<Verdict>),
+    /// It has its verdict.
+    Ended,
+    /// It is over, but for its fallback.
+    FallingBack,
+    Done,
+}
+
+/// What comes after an attempt.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// Another one, at this instant.
+    Retry(Instant),
+    /// The verdict.
+    End,
+    /// Nothing: nobody waits for the call any more.
+    Nothing,
+}
+
+impl From<Next> for State {
+    fn from(next: Next) -> Self {
+        match next {
+            Next::Retry(until) => Self::Waiting { until },
+            Next::End => Self::Ended,
+            Next::Nothing => Self::Done,
+        }
+    }
 }
 
 /// An attempt under way.
@@ -217,6 +245,7 @@ impl CallMachine {
     pub(crate) fn new(start: Start) -> Self {
         Self {
             state: State::New(start),
+            verdict: None,
             call: 0,
             started: Instant::EPOCH,
             deadline: Instant::NEVER,
@@ -315,7 +344,7 @@ impl CallMachine {
 
     /// Whether it holds nothing: it has not begun, or is over.
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.state, State::New(_) | State::Done(_))
+        matches!(self.state, State::New(_) | State::Done)
     }
 
     /// Whether what it ended with is a success, and not merely no error.
@@ -342,44 +371,34 @@ impl CallMachine {
                 self.note_refusal(now, cluster, &refusal);
                 return self.finish(now, cluster, Verdict::Refused(Box::new(refusal)), wakes);
             }
+            if now < self.deadline {
+                return self.enter(now, policy, cluster, None, waker, wakes);
+            }
         }
         if now >= self.deadline {
-            if let State::Running(run) = self.state {
-                let hedged = matches!(run.beside, Beside::Hedge { .. });
-                return Action::Cancel(if hedged { Slot::Hedge } else { run.slot });
-            }
-            if !matches!(
-                self.state,
-                State::Lost(_) | State::Ended(_) | State::FallingBack(_) | State::Done(_)
-            ) {
-                self.give_back_place(now, policy, cluster, wakes);
-                self.state = State::Ended(self.timed_out(
-                    now,
-                    cluster,
-                    self.deadline.since(self.started),
-                    None,
-                ));
+            match self.state {
+                State::Running(run) => {
+                    let hedged = matches!(run.beside, Beside::Hedge { .. });
+                    return Action::Cancel(if hedged { Slot::Hedge } else { run.slot });
+                }
+                State::Lost { .. } | State::Ended | State::FallingBack | State::Done => {}
+                State::New(_) | State::Admission | State::Queued(_) | State::Waiting { .. } => {
+                    self.give_back_place(now, policy, cluster, wakes);
+                    let after = self.deadline.since(self.started);
+                    self.verdict = Some(self.timed_out(now, cluster, after, None));
+                    self.state = State::Ended;
+                }
             }
         }
-        match core::mem::replace(&mut self.state, State::Done(None)) {
-            over @ (State::New(_) | State::FallingBack(_) | State::Done(_)) => {
-                self.state = over;
-                Action::WaitUntil(Instant::NEVER)
-            }
+        match self.state {
+            State::New(_) | State::FallingBack | State::Done => Action::WaitUntil(Instant::NEVER),
             State::Admission => self.enter(now, policy, cluster, None, waker, wakes),
             State::Queued(ticket) => self.enter(now, policy, cluster, Some(ticket), waker, wakes),
             State::Running(run) => self.go_on(now, policy, cluster, run, wakes),
-            State::Lost(lost) => {
-                let slot = lost.0.slot;
-                self.state = State::Lost(lost);
-                Action::Cancel(slot)
-            }
-            State::Waiting { until } if now < until => {
-                self.state = State::Waiting { until };
-                Action::WaitUntil(until.min(self.deadline))
-            }
+            State::Lost { slot, .. } => Action::Cancel(slot),
+            State::Waiting { until } if now < until => Action::WaitUntil(until.min(self.deadline)),
             State::Waiting { .. } => self.enter(now, policy, cluster, None, waker, wakes),
-            State::Ended(verdict) => self.finish(now, cluster, verdict, wakes),
+            State::Ended => self.close(now, cluster, wakes),
         }
     }
 
@@ -442,7 +461,8 @@ impl CallMachine {
         wakes: &mut Wakes,
     ) -> Action {
         if self.succeeds_directly(now, policy, cluster, slot, &returned) {
-            return self.finish(now, cluster, Verdict::Value, wakes);
+            self.verdict = Some(Verdict::Value);
+            return self.close(now, cluster, wakes);
         }
         self.on_returned(now, policy, cluster, slot, returned, wakes);
         self.poll_action(now, policy, cluster, waker, wakes)
@@ -480,66 +500,66 @@ impl CallMachine {
         verdict: Verdict,
         wakes: &mut Wakes,
     ) -> Action {
-        let outcome = match &verdict {
-            Verdict::Value => Outcome::Value,
-            Verdict::Ended(_) => Outcome::Error,
-            Verdict::TimedOut { .. } => Outcome::Timeout,
-            Verdict::Wrong(_) | Verdict::Refused(_) => Outcome::Refused,
-        };
-        self.close(now, cluster, outcome, Some(verdict), wakes);
-        Action::Finish
+        self.verdict = Some(verdict);
+        self.close(now, cluster, wakes)
     }
 
     /// How the call ended, after [`Action::Finish`].
     pub(crate) fn take_verdict(&mut self) -> Option<Verdict> {
-        match &mut self.state {
-            State::FallingBack(verdict) | State::Done(verdict) => verdict.take(),
-            _ => None,
-        }
+        self.verdict.take()
     }
 
     /// The attempt that runs in this place: which it is, its number, and when it ends at the latest.
     pub(crate) fn attempt(&self, slot: Slot) -> Option<(AttemptId, u32, Instant)> {
-        let (run, _) = self.running(slot)?;
-        Some((run.id, run.number, run.deadline))
+        match self.state {
+            State::Running(run) if run.slot == slot => Some((run.id, run.number, run.deadline)),
+            _ => self.running(slot).map(|(run, _)| (run.id, run.number, run.deadline)),
+        }
     }
 
-    fn close(
-        &mut self,
-        now: Instant,
-        cluster: &mut Cluster,
-        outcome: Outcome,
-        verdict: Option<Verdict>,
-        wakes: &mut Wakes,
-    ) {
+    /// The call is over, as its verdict says.
+    #[inline]
+    fn close(&mut self, now: Instant, cluster: &mut Cluster, wakes: &mut Wakes) -> Action {
+        let outcome = match &self.verdict {
+            None | Some(Verdict::Value) => Outcome::Value,
+            Some(Verdict::Ended(_)) => Outcome::Error,
+            Some(Verdict::TimedOut { .. }) => Outcome::Timeout,
+            Some(Verdict::Wrong(_) | Verdict::Refused(_)) => Outcome::Refused,
+        };
+        self.tell(now, cluster, outcome);
+        if self.falls_back && outcome != Outcome::Value {
+            self.state = State::FallingBack;
+        } else {
+            self.state = State::Done;
+            cluster.end_call(wakes);
+        }
+        Action::Finish
+    }
+
+    #[inline]
+    fn tell(&mut self, now: Instant, cluster: &mut Cluster, outcome: Outcome) {
         cluster.totals.count_call(outcome);
         if cluster.events.is_active() {
-            self.tell_end(now, cluster, outcome, verdict.as_ref());
+            self.tell_end(now, cluster, outcome);
         }
-        if self.falls_back && outcome != Outcome::Value && verdict.is_some() {
-            self.state = State::FallingBack(verdict);
-            return;
-        }
-        self.state = State::Done(verdict);
-        cluster.end_call(wakes);
     }
 
     /// The fallback begins, of one that may have had another call's error and made no call of its own.
     pub(crate) fn on_fallback_begun(&mut self, cluster: &mut Cluster) {
         if let State::New(_) = self.state {
-            self.state = State::FallingBack(None);
+            self.state = State::FallingBack;
             cluster.calls_open += 1;
         }
     }
 
     pub(crate) fn is_falling_back(&self) -> bool {
-        matches!(self.state, State::FallingBack(_))
+        matches!(self.state, State::FallingBack)
     }
 
     /// The fallback ended, or was dropped.
     pub(crate) fn on_fallback_ended(&mut self, cluster: &mut Cluster, wakes: &mut Wakes) {
-        if let State::FallingBack(_) = self.state {
-            self.state = State::Done(None);
+        if let State::FallingBack = self.state {
+            self.state = State::Done;
             cluster.end_call(wakes);
         }
     }
@@ -553,7 +573,7 @@ impl CallMachine {
         panicked: bool,
         wakes: &mut Wakes,
     ) {
-        if let State::FallingBack(_) = self.state {
+        if let State::FallingBack = self.state {
             return self.on_fallback_ended(cluster, wakes);
         }
         if self.is_idle() {
@@ -565,7 +585,11 @@ impl CallMachine {
         }
         self.give_back_place(now, policy, cluster, wakes);
         let outcome = if panicked { Outcome::Panicked } else { Outcome::Dropped };
-        self.close(now, cluster, outcome, None, wakes);
+        // Nobody waits for how.
+        self.verdict = None;
+        self.tell(now, cluster, outcome);
+        self.state = State::Done;
+        cluster.end_call(wakes);
     }
 
     fn give_back_place(

@@ -63,7 +63,7 @@ impl CallMachine {
                 Err(_) => self.stay_alone(run),
             };
         }
-        let ticket = match core::mem::replace(&mut self.state, State::Done(None)) {
+        let ticket = match self.state {
             State::Queued(ticket) => Some(ticket),
             _ => None,
         };

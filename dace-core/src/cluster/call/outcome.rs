@@ -2,10 +2,8 @@
 
 use core::time::Duration;
 
-use alloc::boxed::Box;
-
 use super::hedging::is_final;
-use super::{Beside, CallMachine, Ended, Returned, Run, Slot, State, Verdict};
+use super::{Beside, CallMachine, Ended, Next, Returned, Run, Slot, State, Verdict};
 use crate::cluster::Cluster;
 use crate::cluster::endpoint::EndpointId;
 use crate::cluster::settle::{Finish, Settled};
@@ -26,7 +24,7 @@ impl CallMachine {
         finish: Finish,
         wakes: &mut Wakes,
     ) {
-        if let State::Lost(_) = self.state {
+        if let State::Lost { .. } = self.state {
             return self.end_loser(now, policy, cluster, slot, wakes);
         }
         let Some((run, other)) = self.running(slot) else {
@@ -74,20 +72,21 @@ impl CallMachine {
                 self.after_return(now, policy, cluster, settled, failed)
             }
             Finish::TimedOut => match self.decide(now, policy, cluster, &settled) {
-                Ok(until) => State::Waiting { until },
+                Ok(until) => Next::Retry(until),
                 Err(why) => {
                     let after = policy.attempt_timeout;
-                    State::Ended(self.timed_out(now, cluster, after, Some(why)))
+                    self.end_with(self.timed_out(now, cluster, after, Some(why)))
                 }
             },
             Finish::DeadlinePassed => {
-                State::Ended(self.timed_out(now, cluster, self.deadline.since(self.started), None))
+                let after = self.deadline.since(self.started);
+                self.end_with(self.timed_out(now, cluster, after, None))
             }
-            Finish::Dropped | Finish::Panicked => State::Done(None),
+            Finish::Dropped | Finish::Panicked => Next::Nothing,
         };
         self.state = match other {
-            Some(loser) => State::Lost(Box::new((loser, next))),
-            None => next,
+            Some(Run { id, slot, .. }) => State::Lost { id, slot, next },
+            None => next.into(),
         };
     }
 
@@ -127,20 +126,24 @@ impl CallMachine {
         slot: Slot,
         wakes: &mut Wakes,
     ) {
-        match core::mem::replace(&mut self.state, State::Done(None)) {
-            State::Lost(lost) if lost.0.slot == slot => {
-                let (loser, next) = *lost;
-                let (finish, hang_after) = (Finish::Dropped, Duration::from_nanos(self.hang_after));
-                let settled =
-                    cluster.settle(now, policy, loser.id, finish, None, hang_after, wakes);
-                if let (Some(settled), Some(hedging)) = (settled, &mut cluster.hedging) {
-                    // It would have taken longer still.
-                    hedging.on_latency(now, settled.took);
-                }
-                self.state = next;
-            }
-            other => self.state = other,
+        let State::Lost { id, slot: at, next } = self.state else {
+            return;
+        };
+        if at != slot {
+            return;
         }
+        let (finish, hang_after) = (Finish::Dropped, Duration::from_nanos(self.hang_after));
+        let settled = cluster.settle(now, policy, id, finish, None, hang_after, wakes);
+        if let (Some(settled), Some(hedging)) = (settled, &mut cluster.hedging) {
+            // It would have taken longer still.
+            hedging.on_latency(now, settled.took);
+        }
+        self.state = next.into();
+    }
+
+    fn end_with(&mut self, verdict: Verdict) -> Next {
+        self.verdict = Some(verdict);
+        Next::End
     }
 
     /// Successes pay for retries.
@@ -166,24 +169,25 @@ impl CallMachine {
         cluster: &mut Cluster,
         settled: Settled,
         failed: bool,
-    ) -> State {
+    ) -> Next {
         let why = match self.decide(now, policy, cluster, &settled) {
-            Ok(until) => return State::Waiting { until },
+            Ok(until) => return Next::Retry(until),
             Err(why) => why,
         };
         if !failed {
-            return State::Ended(Verdict::Value);
+            return self.end_with(Verdict::Value);
         }
         let hint = match settled.class {
             Class::Throttled(hint) => hint,
             _ => settled.advice.wait,
         };
-        State::Ended(Verdict::Ended(Ended {
+        let trail = self.trail(now, cluster, hint);
+        self.end_with(Verdict::Ended(Ended {
             attempts: self.attempts,
             why,
             requested: settled.class == Class::RetryRequested,
             refusal: settled.refusal,
-            trail: self.trail(now, cluster, hint),
+            trail,
         }))
     }
 

@@ -79,17 +79,12 @@ impl CallMachine {
         known.or_else(|| self.extra.as_ref()?.last_failed_at.clone())
     }
 
-    /// The call is over. `verdict` is how, if its caller waited for that.
+    /// The call is over: as its verdict says, if its caller waited for that.
     #[cold]
-    pub(super) fn tell_end(
-        &mut self,
-        now: Instant,
-        cluster: &mut Cluster,
-        outcome: Outcome,
-        verdict: Option<&Verdict>,
-    ) {
+    pub(super) fn tell_end(&mut self, now: Instant, cluster: &mut Cluster, outcome: Outcome) {
+        let error = self.text_mut().and_then(|text| text.error.take());
         let own;
-        let (why, refusal): (_, Option<&Refusal>) = match verdict {
+        let (why, refusal): (_, Option<&Refusal>) = match &self.verdict {
             Some(Verdict::Ended(Ended { why, refusal, .. })) => {
                 (Some(*why).filter(|_| refusal.is_none()), refusal.as_deref())
             }
@@ -112,7 +107,7 @@ impl CallMachine {
                 None if outcome == Outcome::Value => None,
                 None => self.last_netloc(cluster),
             },
-            error: self.text_mut().and_then(|text| text.error.take()),
+            error,
         };
         cluster.events.push(now, self.call, || what);
         let call = self.call;
