@@ -98,6 +98,25 @@ impl Class {
         Self::NAMES[self.index()]
     }
 
+    /// The class in this [place](Self::index), without a hint.
+    pub(crate) const fn of_index(index: usize) -> Option<Self> {
+        Some(match index {
+            0 => Self::Success,
+            1 => Self::Unsent,
+            2 => Self::Refused,
+            3 => Self::Rejected,
+            4 => Self::Throttled(None),
+            5 => Self::Transient,
+            6 => Self::Timeout,
+            7 => Self::Failure,
+            8 => Self::CallerFault,
+            9 => Self::RetryRequested,
+            10 => Self::Cancelled,
+            11 => Self::Ignored,
+            _ => return None,
+        })
+    }
+
     /// The names of all, in the order of [`index`](Self::index).
     pub(crate) const NAMES: [&'static str; 12] = [
         "success",

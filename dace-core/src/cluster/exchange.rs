@@ -8,8 +8,6 @@
 
 use core::task::Waker;
 
-use alloc::boxed::Box;
-
 use super::Cluster;
 use super::admission::{Admit, Ask, Proposal};
 use super::attempt::{Attempt, AttemptId, Visit};
@@ -30,6 +28,8 @@ pub(crate) struct Wish {
     pub(crate) to: Netloc,
     /// Whether it may happen twice.
     pub(crate) replay_safe: bool,
+    /// When its attempt ends.
+    pub(crate) until: Instant,
 }
 
 /// The answer to an exchange that wants to begin.
@@ -68,8 +68,8 @@ impl Cluster {
     /// The target that a balancer picked for the attempt.
     pub(crate) fn picked_target(&self, id: AttemptId) -> Option<Target> {
         let attempt = self.attempts.get(id).filter(|attempt| !attempt.flags.over)?;
-        if let Some(target) = &attempt.target {
-            return Some(Target::clone(target));
+        if let Some(target) = attempt.target() {
+            return Some(target.clone());
         }
         let scheme = attempt.flags.picked?;
         Some(Target::new(scheme, self.table[attempt.charged.endpoint].netloc.clone()))
@@ -118,7 +118,7 @@ impl Cluster {
             if let Some(left) = ticket.take() {
                 self.leave_queue(now, policy, self.call_of(id), left, wakes);
             }
-            return match self.attempts.contains_key(id) {
+            return match self.attempts.get(id).is_some() {
                 true => self.refuse_exchange(now, id, refusal),
                 false => Begin::AttemptOver,
             };
@@ -135,7 +135,9 @@ impl Cluster {
                 }
                 begin
             }
-            Err((want, refusal)) => self.wait(now, policy, id, want, refusal, ticket, waker, wakes),
+            Err((want, refusal)) => {
+                self.wait(now, policy, id, wish, want, refusal, ticket, waker, wakes)
+            },
         }
     }
 
@@ -149,7 +151,7 @@ impl Cluster {
         wakes: &mut Wakes,
     ) -> Result<Begin, (Want<EndpointId>, Refusal)> {
         let over = |attempt: &Attempt| {
-            attempt.flags.over || attempt.flags.outdone || now >= attempt.deadline
+            attempt.flags.over || attempt.flags.outdone || now >= wish.until
         };
         if self.attempts.get(id).is_none_or(over) {
             return Ok(Begin::AttemptOver);
@@ -157,7 +159,7 @@ impl Cluster {
         let endpoint = self.table.intern(now, policy, &wish.to);
         let held = self.attempts[id].visit(endpoint).is_some_and(|visit| visit.permit);
         if !held {
-            if let Some(begin) = self.go_to(now, policy, id, endpoint, wakes)? {
+            if let Some(begin) = self.go_to(now, policy, id, endpoint, wish.until, wakes)? {
                 return Ok(begin);
             }
         }
@@ -175,10 +177,11 @@ impl Cluster {
         policy: &Rules,
         id: AttemptId,
         endpoint: EndpointId,
+        deadline: Instant,
         wakes: &mut Wakes,
     ) -> Result<Option<Begin>, (Want<EndpointId>, Refusal)> {
         let attempt = &self.attempts[id];
-        let (call, deadline) = (attempt.call, attempt.deadline);
+        let call = attempt.call;
         let moves = attempt.flags.picked.is_none() && !attempt.is_exchanging();
         let ask = Ask {
             call,
@@ -311,6 +314,7 @@ impl Cluster {
         now: Instant,
         policy: &Rules,
         id: AttemptId,
+        wish: &Wish,
         want: Want<EndpointId>,
         mut refusal: Refusal,
         ticket: &mut Option<TicketId>,
@@ -322,7 +326,7 @@ impl Cluster {
                 self.leave_queue(now, policy, self.call_of(id), left, wakes);
             }
         }
-        let start_by = self.attempts[id].deadline.before(SHORTEST_ATTEMPT);
+        let start_by = wish.until.before(SHORTEST_ATTEMPT);
         let is_call = !matches!(want, Want::Connection(_));
         let rank = self.attempts[id].rank;
         let turn = self.turn(now, policy, rank, want, &mut refusal, *ticket);
@@ -343,7 +347,7 @@ impl Cluster {
 
     fn refuse_exchange(&mut self, now: Instant, id: AttemptId, refusal: Refusal) -> Begin {
         let attempt = &mut self.attempts[id];
-        attempt.refusal = Some(Box::new(refusal.clone()));
+        attempt.set_refusal(refusal.clone());
         let call = attempt.call;
         self.totals.count_refusal(refusal.reason);
         self.events.push(now, call, || What::Refused { refusal: refusal.clone() });
@@ -395,7 +399,7 @@ impl Cluster {
         }
         let call = self.call_of(id);
         if let Some(attempt) = self.attempts.get_mut(id) {
-            attempt.advice = attempt.advice.and(advice);
+            attempt.advise(advice);
         }
         if let Some(wait) = advice.wait {
             self.pause(now, policy, call, endpoint, wait);
@@ -493,7 +497,7 @@ impl Cluster {
         let Some(mut attempt) = self.attempts.remove(id) else {
             return;
         };
-        wakes.give_back(attempt.grants.take());
+        wakes.give_back(attempt.leave_grants());
         for visit in attempt.visits() {
             debug_assert!(!visit.permit, "a finished attempt holds no permit");
             self.table[visit.endpoint].holders -= 1;

@@ -38,8 +38,6 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use slotmap::SlotMap;
-
 use attempt::Attempt;
 pub(crate) use events::{BATCH, Claim, Tap};
 
@@ -51,6 +49,7 @@ use crate::event::{Control, What};
 use crate::machine::circuit::{CircuitState, Mode, Transition};
 use crate::machine::hedge::Hedging;
 use crate::machine::queue::{Queue, Wakes};
+use crate::machine::slab::Slab;
 use crate::machine::tokens::Tokens;
 use crate::policy::Rules;
 use crate::{Event, Instant, Netloc};
@@ -74,7 +73,7 @@ pub(crate) struct Cluster {
     queue: Queue<EndpointId>,
     /// Those in the queue that wait for a permit: `queue(n)` bounds them.
     waiting_calls: usize,
-    attempts: SlotMap<AttemptId, Attempt>,
+    attempts: Slab<Attempt>,
     events: Events,
     totals: Totals,
     /// Calls begun so far: the last one's number.
@@ -114,7 +113,7 @@ impl Cluster {
             rng: fastrand::Rng::with_seed(seed),
             queue: Queue::new(),
             waiting_calls: 0,
-            attempts: SlotMap::with_key(),
+            attempts: Slab::default(),
             events: Events::new(observed),
             totals: Totals::default(),
             calls_begun: 0,

@@ -65,7 +65,7 @@ impl Cluster {
         attempt.flags.over = true;
         let took = now.since(attempt.started);
         let refusal = match finish {
-            Finish::Returned { failed: true, .. } => attempt.refusal.take(),
+            Finish::Returned { failed: true, .. } => attempt.take_refusal(),
             _ => None,
         };
         let class = match finish {
@@ -86,14 +86,14 @@ impl Cluster {
         let (call, number, phase) = (attempt.call, attempt.number, attempt.flags.phase);
         // What is under way in another task counts as well.
         let unsafe_sent = attempt.flags.unsafe_sent || attempt.unsafe_open > 0;
-        let (charged, advice) = (attempt.charged, attempt.advice);
+        let (charged, advice) = (attempt.charged, attempt.advice());
         let elsewhere = attempt
             .others()
             .iter()
-            .filter_map(|visit| visit.worst)
+            .filter_map(|visit| visit.worst())
             .any(|worst| worst.severity() > 0 && worst.severity() >= class.severity());
         let own = if elsewhere { None } else { Some(class) };
-        let heard = match (charged.worst, own) {
+        let heard = match (charged.worst(), own) {
             (Some(worst), Some(own)) => Some(worst.worse(own)),
             (worst, own) => worst.or(own),
         };
@@ -103,14 +103,11 @@ impl Cluster {
             heard => heard,
         };
         let late = finish == Finish::DeadlinePassed;
-        if attempt.grants.is_some() {
-            let sent = !attempt.is_unsent(class);
-            attempt.grants.iter_mut().for_each(|grants| grants.note_sent(sent));
-        }
+        attempt.note_sent(class);
         // Mostly it was at one netloc, and nothing of it is still being read.
-        let simple = attempt.others.is_none() && charged.exchanges == 0;
+        let simple = attempt.others().is_empty() && charged.exchanges == 0;
         if simple {
-            wakes.give_back(attempt.grants.take());
+            wakes.give_back(attempt.leave_grants());
             self.attempts.remove(id);
         }
         self.totals.count_attempt(class);
@@ -128,7 +125,7 @@ impl Cluster {
         let others = if simple { 0 } else { self.attempts[id].others().len() };
         for index in 0..others {
             let other = self.attempts[id].others()[index];
-            self.conclude(now, policy, call, &other, softened(other.worst), late, wakes);
+            self.conclude(now, policy, call, &other, softened(other.worst()), late, wakes);
         }
         if simple {
             if charged.permit {

@@ -87,7 +87,7 @@ pub(super) fn send<'a, R: Runtime, B: HttpBackend>(
         if let Err(what) = check_headers(&request) {
             return Err(HttpError::unsent(HttpErrorKind::Request(what)));
         }
-        let wish = Wish { to: request.url.netloc(), replay_safe };
+        let wish = Wish { to: request.url.netloc(), replay_safe, until: call.deadline };
         let exchange = match Enter::new(call, wish, *limits).await {
             Ok(exchange) => exchange,
             Err(error) => return Err(after_a_turn(error).await),

@@ -231,12 +231,14 @@ impl CallMachine {
         self.proposals = 0;
         self.token_spent = core::mem::replace(&mut self.token_held, false);
         let number = self.attempts;
-        let mut attempt = Attempt::new(now, self.call, number, deadline, grant);
+        let mut attempt = Attempt::new(now, self.call, number, grant);
         attempt.rank = Priority::rank(self.priority, number > 1);
         if cluster.asks_user() {
             if let Proposal::Target(target) = self.take_proposal() {
                 let shared = cluster.table[grant.endpoint].netloc != *target.netloc();
-                attempt.target = shared.then(|| Box::new(target));
+                if shared {
+                    attempt.set_target(target);
+                }
             }
         }
         attempt.take_grants(grants);

@@ -98,7 +98,7 @@ impl CallMachine {
             netloc: cluster.table[grant.endpoint].netloc.clone(),
             after,
         });
-        let mut attempt = Attempt::new(now, self.call, number, deadline, grant);
+        let mut attempt = Attempt::new(now, self.call, number, grant);
         attempt.rank = Priority::rank(self.priority, true);
         attempt.take_grants(grants.take());
         let id = cluster.begin_attempt(now, attempt);

@@ -60,7 +60,8 @@ impl World {
 
     fn ask(&mut self, now: Instant, id: AttemptId, to: &str) -> (Begin, Option<TicketId>) {
         let target = Target::from_str(to).unwrap();
-        let wish = Wish { to: target.netloc().clone(), replay_safe: true };
+        let until = now.after(self.rules.attempt_timeout);
+        let wish = Wish { to: target.netloc().clone(), replay_safe: true, until };
         let (waker, mut ticket) = (Waker::noop(), None);
         let Self { rules, cluster, wakes } = self;
         let begin = cluster.begin_exchange(now, rules, id, &wish, &mut ticket, waker, wakes);
