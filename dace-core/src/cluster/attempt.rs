@@ -85,12 +85,7 @@ pub(super) struct Visit {
 }
 
 impl Attempt {
-    pub(super) fn new(
-        now: Instant,
-        call: u64,
-        number: u32,
-        grant: Grant,
-    ) -> Self {
+    pub(super) fn new(now: Instant, call: u64, number: u32, grant: Grant) -> Self {
         Self {
             call,
             started: now,

@@ -72,17 +72,24 @@ pub(crate) enum Verdict {
     /// With the error that the last attempt returned.
     Ended(Ended),
     /// By its deadline, or by an attempt's that is not retried.
-    TimedOut { after: Duration, attempts: u32, why: Option<Why>, trail: Option<Box<Trail>> },
+    TimedOut(Box<TimedOut>),
     /// Before any attempt, or because the dependency takes no more calls.
     Refused(Box<Refusal>),
     /// A user's balancer named what is no target.
     Wrong(Box<ConfigError>),
 }
 
+/// What is to be said of a timeout.
+#[derive(Debug)]
+pub(crate) struct TimedOut {
+    pub(crate) after: Duration,
+    pub(crate) why: Option<Why>,
+    pub(crate) trail: Option<Box<Trail>>,
+}
+
 /// What is to be said beside an attempt's error.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    pub(crate) attempts: u32,
     pub(crate) why: Why,
     pub(crate) requested: bool,
     /// The exchange that was refused, if that is why.
@@ -108,15 +115,12 @@ pub(crate) struct Start {
     pub(crate) timeout: Option<Duration>,
     /// What is left of a deadline that was handed down, in nanoseconds.
     pub(crate) within: u64,
-    /// In place of the policy's.
-    pub(crate) idempotent: Option<bool>,
-    pub(crate) priority: Option<Priority>,
 }
 
 impl Start {
     /// As the policy says.
     pub(crate) const fn new() -> Self {
-        Self { timeout: None, within: u64::MAX, idempotent: None, priority: None }
+        Self { timeout: None, within: u64::MAX }
     }
 }
 
@@ -136,7 +140,8 @@ pub(crate) struct CallMachine {
     last_endpoint: EndpointId,
     attempts: u32,
     proposals: u8,
-    idempotent: bool,
+    /// What it said of being run twice, and from its start on what holds.
+    idempotent: Option<bool>,
     /// What it said of its importance.
     priority: Option<Priority>,
     /// The retry that comes took a token.
@@ -168,6 +173,10 @@ struct Extra {
     connect_timeout: Option<Duration>,
     /// What somebody wants to read.
     text: Option<Text>,
+    /// The hedge of the attempt under way, and when it ends.
+    hedge: Option<(AttemptId, Instant)>,
+    /// The attempt that lost, and what comes when it is gone.
+    lost: Option<(AttemptId, Next)>,
     /// Where the last attempt was charged, while a retry is to come: its endpoint may be forgotten
     /// meanwhile.
     last_failed_at: Option<Netloc>,
@@ -181,12 +190,8 @@ enum State {
     Admission,
     Queued(TicketId),
     Running(Run),
-    /// One attempt decided what comes next, and this one is to be dropped before that.
-    Lost {
-        id: AttemptId,
-        slot: Slot,
-        next: Next,
-    },
+    /// One attempt decided [what comes next](Extra::lost), and the one here is to be dropped before that.
+    Lost(Slot),
     Waiting {
         until: Instant,
     },
@@ -225,20 +230,10 @@ struct Run {
     number: u32,
     slot: Slot,
     deadline: Instant,
-    beside: Beside,
-}
-
-/// What runs beside an attempt.
-#[derive(Clone, Copy, Debug)]
-enum Beside {
-    Nothing,
-    /// A hedge, from then on.
-    From(Instant),
-    /// A hedge: its number is the next.
-    Hedge {
-        id: AttemptId,
-        deadline: Instant,
-    },
+    /// When it is to be hedged; never, for most.
+    hedge_from: Instant,
+    /// [A hedge](Extra::hedge) runs beside it. Its number is the next.
+    hedged: bool,
 }
 
 impl CallMachine {
@@ -255,7 +250,7 @@ impl CallMachine {
             last_endpoint: EndpointId::default(),
             attempts: 0,
             proposals: 0,
-            idempotent: true,
+            idempotent: None,
             priority: None,
             token_held: false,
             token_spent: false,
@@ -293,6 +288,18 @@ impl CallMachine {
             State::New(start) => Some(start),
             _ => None,
         }
+    }
+
+    pub(crate) fn set_idempotent(&mut self, idempotent: bool) {
+        self.idempotent = Some(idempotent);
+    }
+
+    fn is_idempotent(&self) -> bool {
+        self.idempotent == Some(true)
+    }
+
+    pub(crate) fn set_priority(&mut self, priority: Priority) {
+        self.priority = Some(priority);
     }
 
     pub(crate) fn set_key(&mut self, key: Box<str>) {
@@ -378,10 +385,9 @@ impl CallMachine {
         if now >= self.deadline {
             match self.state {
                 State::Running(run) => {
-                    let hedged = matches!(run.beside, Beside::Hedge { .. });
-                    return Action::Cancel(if hedged { Slot::Hedge } else { run.slot });
+                    return Action::Cancel(if run.hedged { Slot::Hedge } else { run.slot });
                 }
-                State::Lost { .. } | State::Ended | State::FallingBack | State::Done => {}
+                State::Lost(_) | State::Ended | State::FallingBack | State::Done => {}
                 State::New(_) | State::Admission | State::Queued(_) | State::Waiting { .. } => {
                     self.give_back_place(now, policy, cluster, wakes);
                     let after = self.deadline.since(self.started);
@@ -395,7 +401,7 @@ impl CallMachine {
             State::Admission => self.enter(now, policy, cluster, None, waker, wakes),
             State::Queued(ticket) => self.enter(now, policy, cluster, Some(ticket), waker, wakes),
             State::Running(run) => self.go_on(now, policy, cluster, run, wakes),
-            State::Lost { slot, .. } => Action::Cancel(slot),
+            State::Lost(slot) => Action::Cancel(slot),
             State::Waiting { until } if now < until => Action::WaitUntil(until.min(self.deadline)),
             State::Waiting { .. } => self.enter(now, policy, cluster, None, waker, wakes),
             State::Ended => self.close(now, cluster, wakes),
@@ -408,8 +414,7 @@ impl CallMachine {
         cluster.calls_open += 1;
         self.call = cluster.calls_begun;
         self.started = now;
-        self.idempotent = start.idempotent.unwrap_or(policy.idempotent);
-        self.priority = start.priority;
+        self.idempotent.get_or_insert(policy.idempotent);
         let timeout = match start.timeout {
             None => {
                 self.hang_after = policy.nanos.hang_after;
@@ -490,7 +495,7 @@ impl CallMachine {
         why: Option<Why>,
     ) -> Verdict {
         let trail = self.trail(now, cluster, None);
-        Verdict::TimedOut { after, attempts: self.attempts, why, trail }
+        Verdict::TimedOut(Box::new(TimedOut { after, why, trail }))
     }
 
     fn finish(
@@ -523,7 +528,7 @@ impl CallMachine {
         let outcome = match &self.verdict {
             None | Some(Verdict::Value) => Outcome::Value,
             Some(Verdict::Ended(_)) => Outcome::Error,
-            Some(Verdict::TimedOut { .. }) => Outcome::Timeout,
+            Some(Verdict::TimedOut(_)) => Outcome::Timeout,
             Some(Verdict::Wrong(_) | Verdict::Refused(_)) => Outcome::Refused,
         };
         self.tell(now, cluster, outcome);

@@ -137,7 +137,7 @@ impl Cluster {
             }
             Err((want, refusal)) => {
                 self.wait(now, policy, id, wish, want, refusal, ticket, waker, wakes)
-            },
+            }
         }
     }
 
@@ -150,9 +150,8 @@ impl Cluster {
         wish: &Wish,
         wakes: &mut Wakes,
     ) -> Result<Begin, (Want<EndpointId>, Refusal)> {
-        let over = |attempt: &Attempt| {
-            attempt.flags.over || attempt.flags.outdone || now >= wish.until
-        };
+        let over =
+            |attempt: &Attempt| attempt.flags.over || attempt.flags.outdone || now >= wish.until;
         if self.attempts.get(id).is_none_or(over) {
             return Ok(Begin::AttemptOver);
         }

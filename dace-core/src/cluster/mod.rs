@@ -25,7 +25,7 @@ mod totals;
 
 pub(crate) use admission::Proposal;
 pub(crate) use attempt::AttemptId;
-pub(crate) use call::{Action, CallMachine, Ended, Returned, Slot, Start, Verdict};
+pub(crate) use call::{Action, CallMachine, Ended, Returned, Slot, Start, TimedOut, Verdict};
 pub(crate) use endpoint::EndpointId;
 pub(crate) use exchange::{Begin, End, Wish};
 pub use snapshot::{EndpointSnapshot, Snapshot};

@@ -19,7 +19,9 @@ use super::part::Base;
 use super::shared::{Shared, Spans};
 use super::timer::Timer;
 use crate::balancer::Pick;
-use crate::cluster::{Action, CallMachine, Ended, Proposal, Returned, Slot, Start, Verdict};
+use crate::cluster::{
+    Action, CallMachine, Ended, Proposal, Returned, Slot, Start, TimedOut, Verdict,
+};
 use crate::{ConfigError, Error, Instant, Runtime, Span};
 
 #[pin_project(PinnedDrop)]
@@ -214,7 +216,9 @@ where
                 Action::Finish => {
                     let this = self.project();
                     this.timer.clear();
-                    return Poll::Ready(conclude(this.machine.take_verdict(), this.last.take()));
+                    let (verdict, attempts) =
+                        (this.machine.take_verdict(), this.machine.attempts());
+                    return Poll::Ready(conclude(verdict, attempts, this.last.take()));
                 }
             }
             if self.runs() {
@@ -342,11 +346,16 @@ fn nest(spans: &[Box<dyn Span>], poll: &mut dyn FnMut()) {
 }
 
 /// The call's result, from the verdict and what the last attempt returned.
-fn conclude<T, E>(verdict: Option<Verdict>, last: Option<Result<T, E>>) -> Result<T, Error<E>> {
+fn conclude<T, E>(
+    verdict: Option<Verdict>,
+    attempts: u32,
+    last: Option<Result<T, E>>,
+) -> Result<T, Error<E>> {
     match (verdict, last) {
         (Some(Verdict::Value | Verdict::Ended(_)), Some(Ok(value))) => Ok(value),
-        (Some(Verdict::Ended(ended)), Some(Err(source))) => Err(failure(ended, source)),
-        (Some(Verdict::TimedOut { after, attempts, why, trail }), last) => {
+        (Some(Verdict::Ended(ended)), Some(Err(source))) => Err(failure(ended, attempts, source)),
+        (Some(Verdict::TimedOut(timed_out)), last) => {
+            let TimedOut { after, why, trail } = *timed_out;
             let last = last.and_then(Result::err);
             Err(Error::Timeout { after, attempts, why, last, trail })
         }
@@ -359,8 +368,8 @@ fn conclude<T, E>(verdict: Option<Verdict>, last: Option<Result<T, E>>) -> Resul
     }
 }
 
-fn failure<E>(ended: Ended, source: E) -> Error<E> {
-    let Ended { attempts, why, requested, refusal, trail, .. } = ended;
+fn failure<E>(ended: Ended, attempts: u32, source: E) -> Error<E> {
+    let Ended { why, requested, refusal, trail, .. } = ended;
     let retry_after = trail.as_ref().and_then(|trail| trail.retry_after);
     match refusal {
         Some(refusal) => refusal.into_error(Some(source), trail),

@@ -70,7 +70,7 @@ impl<R: Runtime, B, F, Fut: Future, J, L> Execution<R, B, F, Fut, J, L> {
 
     /// Whether running the function again does no harm, in place of the dependency's setting.
     pub fn idempotent(mut self, idempotent: bool) -> Self {
-        self.drive.adjust(|start| start.idempotent = Some(idempotent));
+        self.drive.machine.set_idempotent(idempotent);
         self
     }
 
@@ -84,7 +84,7 @@ impl<R: Runtime, B, F, Fut: Future, J, L> Execution<R, B, F, Fut, J, L> {
     /// How important the call is, where it has to wait for a place. Default: [`Priority::Normal`], in
     /// order of arrival. A call that says it goes before new work of its class when it is retried.
     pub fn priority(mut self, priority: Priority) -> Self {
-        self.drive.adjust(|start| start.priority = Some(priority));
+        self.drive.machine.set_priority(priority);
         self
     }
 

@@ -130,7 +130,7 @@ impl<R: Runtime, B> Base<'_, R, B> {
 
     /// How long the call may take, if it has not begun.
     pub(super) fn allowed(&mut self) -> Duration {
-        let Some(&mut Start { timeout, within, .. }) = self.machine.start_mut() else {
+        let Some(&mut Start { timeout, within }) = self.machine.start_mut() else {
             return Duration::MAX;
         };
         let usual = || self.shared.section(|rules, _, _| rules.timeout);

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use alloc::boxed::Box;
 
-use super::{Action, Beside, CallMachine, Ended, Run, Slot, State, Verdict};
+use super::{Action, CallMachine, Ended, Run, Slot, State, Verdict};
 use crate::cluster::Cluster;
 use crate::cluster::admission::{Admit, Ask, Grant, Proposal};
 use crate::cluster::attempt::Attempt;
@@ -244,10 +244,9 @@ impl CallMachine {
         attempt.take_grants(grants);
         let id = cluster.begin_attempt(now, attempt);
         let (slot, from) = (Slot::First, self.hedge_from(now, cluster));
-        let beside = from.map_or(Beside::Nothing, Beside::From);
-        self.state = State::Running(Run { id, number, slot, deadline, beside });
-        let look_at = from.map_or(deadline, |from| from.min(deadline));
-        Action::Attempt { slot, look_at }
+        let run = Run { id, number, slot, deadline, hedge_from: from, hedged: false };
+        self.state = State::Running(run);
+        Action::Attempt { slot, look_at: from.min(deadline) }
     }
 
     /// Nobody lets the call in.
@@ -277,7 +276,6 @@ impl CallMachine {
             Verdict::Value
         } else {
             Verdict::Ended(Ended {
-                attempts: self.attempts,
                 why: Why::NoEndpoint,
                 requested: false,
                 refusal: None,

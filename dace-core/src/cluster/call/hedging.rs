@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use super::{Action, Beside, CallMachine, Run, Slot, State};
+use super::{Action, CallMachine, Run, Slot, State};
 use crate::cluster::Cluster;
 use crate::cluster::admission::{Ask, Proposal};
 use crate::cluster::attempt::{Attempt, AttemptId};
@@ -15,20 +15,24 @@ use crate::shared_limit::Grants;
 use crate::{Class, Instant, Priority};
 
 impl CallMachine {
-    /// When the attempt that begins now is to be hedged, if it ever is.
+    /// When the attempt that begins now is to be hedged: never, mostly.
     #[inline]
-    pub(super) fn hedge_from(&self, now: Instant, cluster: &mut Cluster) -> Option<Instant> {
-        let hedging = cluster.hedging.as_mut()?;
-        if self.attempts > 1 || !self.idempotent {
-            return None;
+    pub(super) fn hedge_from(&self, now: Instant, cluster: &mut Cluster) -> Instant {
+        let Some(hedging) = cluster.hedging.as_mut() else {
+            return Instant::NEVER;
+        };
+        if self.attempts > 1 || !self.is_idempotent() {
+            return Instant::NEVER;
         }
         hedging.on_call();
         let several = cluster.targets.list.len() > 1;
         if !several || !matches!(cluster.targets.picker, Picker::Balance(_)) {
-            return None;
+            return Instant::NEVER;
         }
-        let from = now.after(hedging.delay(now)?);
-        (from.after(SHORTEST_ATTEMPT) < self.deadline).then_some(from)
+        match hedging.delay(now).map(|delay| now.after(delay)) {
+            Some(from) if from.after(SHORTEST_ATTEMPT) < self.deadline => from,
+            _ => Instant::NEVER,
+        }
     }
 
     /// An attempt runs: what is to be done next.
@@ -44,14 +48,13 @@ impl CallMachine {
         if now >= run.deadline {
             return Action::Cancel(run.slot);
         }
-        match run.beside {
-            Beside::Nothing => Action::WaitUntil(run.deadline),
-            Beside::From(from) if now < from => Action::WaitUntil(from.min(run.deadline)),
-            Beside::From(_) if !self.may_hedge(policy, cluster, run) => self.stay_alone(run),
-            Beside::From(_) if policy.shares => Action::Share,
-            Beside::From(_) => self.hedge(now, policy, cluster, run, &mut None, wakes),
-            Beside::Hedge { deadline, .. } if now >= deadline => Action::Cancel(Slot::Hedge),
-            Beside::Hedge { deadline, .. } => Action::WaitUntil(deadline.min(run.deadline)),
+        match self.hedge_of(run) {
+            Some((_, deadline)) if now >= deadline => Action::Cancel(Slot::Hedge),
+            Some((_, deadline)) => Action::WaitUntil(deadline.min(run.deadline)),
+            None if now < run.hedge_from => Action::WaitUntil(run.hedge_from.min(run.deadline)),
+            None if !self.may_hedge(policy, cluster, run) => self.stay_alone(run),
+            None if policy.shares => Action::Share,
+            None => self.hedge(now, policy, cluster, run, &mut None, wakes),
         }
     }
 
@@ -103,7 +106,8 @@ impl CallMachine {
         attempt.take_grants(grants.take());
         let id = cluster.begin_attempt(now, attempt);
         cluster.rivals.push((run.id, id));
-        self.state = State::Running(Run { beside: Beside::Hedge { id, deadline }, ..run });
+        self.extra().hedge = Some((id, deadline));
+        self.state = State::Running(Run { hedged: true, ..run });
         let look_at = deadline.min(run.deadline);
         Action::Attempt { slot: Slot::Hedge, look_at }
     }
@@ -122,9 +126,14 @@ impl CallMachine {
             && cluster.queue.is_empty()
     }
 
+    /// The hedge beside an attempt, and when it ends.
+    fn hedge_of(&self, run: Run) -> Option<(AttemptId, Instant)> {
+        if run.hedged { self.extra.as_ref()?.hedge } else { None }
+    }
+
     /// There is no hedge.
     pub(super) fn stay_alone(&mut self, run: Run) -> Action {
-        self.state = State::Running(Run { beside: Beside::Nothing, ..run });
+        self.state = State::Running(run.alone());
         Action::WaitUntil(run.deadline)
     }
 
@@ -133,17 +142,25 @@ impl CallMachine {
         let State::Running(run) = self.state else {
             return None;
         };
-        let alone = Run { beside: Beside::Nothing, ..run };
-        let hedge = match run.beside {
-            Beside::Nothing | Beside::From(_) => None,
-            Beside::Hedge { id, deadline } => {
-                Some(Run { id, number: run.number + 1, slot: Slot::Hedge, deadline, ..alone })
-            }
-        };
+        let alone = run.alone();
+        let hedge = self.hedge_of(run).map(|(id, deadline)| Run {
+            id,
+            number: run.number + 1,
+            slot: Slot::Hedge,
+            deadline,
+            ..alone
+        });
         match hedge {
             Some(hedge) if slot == hedge.slot => Some((hedge, Some(alone))),
             hedge => (slot == run.slot).then_some((alone, hedge)),
         }
+    }
+}
+
+impl Run {
+    /// Without a hedge, now and later.
+    const fn alone(self) -> Self {
+        Self { hedge_from: Instant::NEVER, hedged: false, ..self }
     }
 }
 

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::hedging::is_final;
-use super::{Beside, CallMachine, Ended, Next, Returned, Run, Slot, State, Verdict};
+use super::{CallMachine, Ended, Next, Returned, Run, Slot, State, Verdict};
 use crate::cluster::Cluster;
 use crate::cluster::endpoint::EndpointId;
 use crate::cluster::settle::{Finish, Settled};
@@ -24,7 +24,7 @@ impl CallMachine {
         finish: Finish,
         wakes: &mut Wakes,
     ) {
-        if let State::Lost { .. } = self.state {
+        if let State::Lost(_) = self.state {
             return self.end_loser(now, policy, cluster, slot, wakes);
         }
         let Some((run, other)) = self.running(slot) else {
@@ -85,7 +85,10 @@ impl CallMachine {
             Finish::Dropped | Finish::Panicked => Next::Nothing,
         };
         self.state = match other {
-            Some(Run { id, slot, .. }) => State::Lost { id, slot, next },
+            Some(Run { id, slot, .. }) => {
+                self.extra().lost = Some((id, next));
+                State::Lost(slot)
+            }
             None => next.into(),
         };
     }
@@ -100,8 +103,7 @@ impl CallMachine {
         slot: Slot,
         returned: &Returned,
     ) -> bool {
-        let State::Running(Run { id, number, slot: at, beside: Beside::Nothing, .. }) = self.state
-        else {
+        let State::Running(Run { id, number, slot: at, hedged: false, .. }) = self.state else {
             return false;
         };
         let plain = returned.class == Class::Success && !returned.failed && self.text().is_none();
@@ -126,12 +128,12 @@ impl CallMachine {
         slot: Slot,
         wakes: &mut Wakes,
     ) {
-        let State::Lost { id, slot: at, next } = self.state else {
-            return;
-        };
-        if at != slot {
+        if !matches!(self.state, State::Lost(at) if at == slot) {
             return;
         }
+        let Some((id, next)) = self.extra().lost.take() else {
+            return;
+        };
         let (finish, hang_after) = (Finish::Dropped, Duration::from_nanos(self.hang_after));
         let settled = cluster.settle(now, policy, id, finish, None, hang_after, wakes);
         if let (Some(settled), Some(hedging)) = (settled, &mut cluster.hedging) {
@@ -183,7 +185,6 @@ impl CallMachine {
         };
         let trail = self.trail(now, cluster, hint);
         self.end_with(Verdict::Ended(Ended {
-            attempts: self.attempts,
             why,
             requested: settled.class == Class::RetryRequested,
             refusal: settled.refusal,
@@ -207,7 +208,7 @@ impl CallMachine {
         let unsafe_sent = settled.unsafe_sent || self.unsafe_sent;
         let failed = Failed {
             class: settled.class,
-            replay_safe: !unsafe_sent && self.idempotent,
+            replay_safe: !unsafe_sent && self.is_idempotent(),
             unsafe_sent,
             advice: settled.advice,
             attempts: self.attempts,

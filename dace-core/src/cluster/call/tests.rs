@@ -128,12 +128,13 @@ fn a_balancer_of_ones_own_that_names_what_was_tried_is_asked_four_times_and_then
 fn an_attempt_after_the_first_waits_for_places_as_a_retry_does() {
     let policy = Policy::new().backoff(Backoff::new().base(Duration::ZERO));
     let mut world = World::new(policy, Selection::Function);
-    let priority = Some(Priority::High);
-    let mut call = CallMachine::new(Start { priority, ..Start::new() });
+    let priority = Priority::High;
+    let mut call = CallMachine::new(Start::new());
+    call.set_priority(priority);
     for retry in [false, true, true] {
         let _ = world.poll(NOW, &mut call);
         let (id, ..) = call.attempt(Slot::First).expect("it runs");
-        assert_eq!(world.cluster.attempts[id].rank, Priority::rank(priority, retry));
+        assert_eq!(world.cluster.attempts[id].rank, Priority::rank(Some(priority), retry));
         world.end(NOW, &mut call, Slot::First, Class::Transient);
     }
 }

@@ -88,7 +88,7 @@ impl CallMachine {
             Some(Verdict::Ended(Ended { why, refusal, .. })) => {
                 (Some(*why).filter(|_| refusal.is_none()), refusal.as_deref())
             }
-            Some(Verdict::TimedOut { why, .. }) => (*why, None),
+            Some(Verdict::TimedOut(timed_out)) => (timed_out.why, None),
             Some(Verdict::Refused(refusal)) => (None, Some(refusal)),
             Some(Verdict::Wrong(_)) => {
                 own = cluster.refused_by_all(Reason::Config);
