@@ -139,11 +139,9 @@ impl Attempt {
     }
 
     /// It runs with what the shared limits granted.
-    pub(super) fn take_grants(&mut self, grants: Option<Box<Grants>>) {
-        if let Some(mut grants) = grants {
-            grants.note_sent(true);
-            self.rare().grants = Some(grants);
-        }
+    pub(super) fn take_grants(&mut self, mut grants: Box<Grants>) {
+        grants.note_sent(true);
+        self.rare().grants = Some(grants);
     }
 
     /// What it holds of shared limits, to be given back after unlocking.

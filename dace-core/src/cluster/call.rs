@@ -64,11 +64,9 @@ pub(crate) enum Slot {
     Hedge,
 }
 
-/// How the call ends.
+/// How the call ends, if not with the value that its last attempt returned.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// With the value that the last attempt returned.
-    Value,
     /// With the error that the last attempt returned.
     Ended(Ended),
     /// By its deadline, or by an attempt's that is not retried.
@@ -127,7 +125,7 @@ impl Start {
 #[derive(Debug)]
 pub(crate) struct CallMachine {
     state: State,
-    /// How it ended, from [`State::Ended`] on, until the driver takes it.
+    /// How it ended, from [`State::Ended`] on, until the driver takes it. Without one: with a value.
     verdict: Option<Verdict>,
     call: u64,
     started: Instant,
@@ -466,7 +464,6 @@ impl CallMachine {
         wakes: &mut Wakes,
     ) -> Action {
         if self.succeeds_directly(now, policy, cluster, slot, &returned) {
-            self.verdict = Some(Verdict::Value);
             return self.close(now, cluster, wakes);
         }
         self.on_returned(now, policy, cluster, slot, returned, wakes);
@@ -509,7 +506,7 @@ impl CallMachine {
         self.close(now, cluster, wakes)
     }
 
-    /// How the call ended, after [`Action::Finish`].
+    /// How the call ended, after [`Action::Finish`]: with a value, if there is no verdict.
     pub(crate) fn take_verdict(&mut self) -> Option<Verdict> {
         self.verdict.take()
     }
@@ -526,7 +523,7 @@ impl CallMachine {
     #[inline]
     fn close(&mut self, now: Instant, cluster: &mut Cluster, wakes: &mut Wakes) -> Action {
         let outcome = match &self.verdict {
-            None | Some(Verdict::Value) => Outcome::Value,
+            None => Outcome::Value,
             Some(Verdict::Ended(_)) => Outcome::Error,
             Some(Verdict::TimedOut(_)) => Outcome::Timeout,
             Some(Verdict::Wrong(_) | Verdict::Refused(_)) => Outcome::Refused,

@@ -255,6 +255,7 @@ impl Cluster {
     }
 
     /// A call is over, and with it its fallback.
+    #[inline]
     fn end_call(&mut self, wakes: &mut Wakes) {
         self.calls_open -= 1;
         self.wake_closers(wakes);
@@ -263,8 +264,13 @@ impl Cluster {
     #[inline]
     fn wake_closers(&mut self, wakes: &mut Wakes) {
         if self.calls_open == 0 && !self.closers.is_empty() {
-            self.closers.drain(..).for_each(|closer| wakes.push(closer));
+            self.wake_all_closers(wakes);
         }
+    }
+
+    #[cold]
+    fn wake_all_closers(&mut self, wakes: &mut Wakes) {
+        self.closers.drain(..).for_each(|closer| wakes.push(closer));
     }
 
     /// The state of a netloc's circuit. `None` if it is not known.

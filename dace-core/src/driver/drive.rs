@@ -352,7 +352,7 @@ fn conclude<T, E>(
     last: Option<Result<T, E>>,
 ) -> Result<T, Error<E>> {
     match (verdict, last) {
-        (Some(Verdict::Value | Verdict::Ended(_)), Some(Ok(value))) => Ok(value),
+        (None | Some(Verdict::Ended(_)), Some(Ok(value))) => Ok(value),
         (Some(Verdict::Ended(ended)), Some(Err(source))) => Err(failure(ended, attempts, source)),
         (Some(Verdict::TimedOut(timed_out)), last) => {
             let TimedOut { after, why, trail } = *timed_out;
@@ -361,7 +361,7 @@ fn conclude<T, E>(
         }
         (Some(Verdict::Refused(refusal)), _) => Err(refusal.into_error(None, None)),
         (Some(Verdict::Wrong(error)), _) => Err(Error::Config(*error)),
-        (None | Some(Verdict::Value | Verdict::Ended(_)), _) => {
+        (None | Some(Verdict::Ended(_)), _) => {
             debug_assert!(false, "a verdict on what was returned comes with it, and once");
             Err(Error::NoEndpoint { source: None, trail: None })
         }

@@ -118,9 +118,11 @@ impl<R: Runtime, B> Shared<R, B> {
     /// What the observers put around the polls of a call's function.
     #[inline]
     pub(crate) fn spans(&self, call: u64) -> Option<Box<Spans>> {
-        if self.observers.is_empty() {
-            return None;
-        }
+        if self.observers.is_empty() { None } else { self.make_spans(call) }
+    }
+
+    #[cold]
+    fn make_spans(&self, call: u64) -> Option<Box<Spans>> {
         let mut spans: Option<Box<Spans>> = None;
         for span in self.observers.iter().filter_map(|observer| observer.span(&self.id, call)) {
             spans.get_or_insert_with(|| Box::new(Spans(Vec::new()))).0.push(span);

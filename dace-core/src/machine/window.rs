@@ -34,6 +34,7 @@ impl Window {
     }
 
     /// Counts a success.
+    #[inline]
     pub fn on_success(&mut self, now: Instant) {
         self.slide(now);
         let bucket = &mut self.buckets[index(self.second)];

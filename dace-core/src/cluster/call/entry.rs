@@ -241,7 +241,9 @@ impl CallMachine {
                 }
             }
         }
-        attempt.take_grants(grants);
+        if let Some(grants) = grants {
+            attempt.take_grants(grants);
+        }
         let id = cluster.begin_attempt(now, attempt);
         let (slot, from) = (Slot::First, self.hedge_from(now, cluster));
         let run = Run { id, number, slot, deadline, hedge_from: from, hedged: false };
@@ -268,20 +270,20 @@ impl CallMachine {
         }
         self.note_refusal(now, cluster, &refusal);
         self.give_back_token(cluster);
-        let verdict = if self.attempts == 0 {
-            Verdict::Refused(Box::new(refusal))
+        self.verdict = if self.attempts == 0 {
+            Some(Verdict::Refused(Box::new(refusal)))
         } else if self.timed_out {
-            self.timed_out(now, cluster, policy.attempt_timeout, Some(Why::NoEndpoint))
+            Some(self.timed_out(now, cluster, policy.attempt_timeout, Some(Why::NoEndpoint)))
         } else if !self.failed {
-            Verdict::Value
+            None
         } else {
-            Verdict::Ended(Ended {
+            Some(Verdict::Ended(Ended {
                 why: Why::NoEndpoint,
                 requested: false,
                 refusal: None,
                 trail: self.trail(now, cluster, refusal.retry_after),
-            })
+            }))
         };
-        self.finish(now, cluster, verdict, wakes)
+        self.close(now, cluster, wakes)
     }
 }

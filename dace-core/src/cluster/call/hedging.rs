@@ -103,7 +103,9 @@ impl CallMachine {
         });
         let mut attempt = Attempt::new(now, self.call, number, grant);
         attempt.rank = Priority::rank(self.priority, true);
-        attempt.take_grants(grants.take());
+        if let Some(grants) = grants.take() {
+            attempt.take_grants(grants);
+        }
         let id = cluster.begin_attempt(now, attempt);
         cluster.rivals.push((run.id, id));
         self.extra().hedge = Some((id, deadline));

@@ -177,7 +177,7 @@ impl CallMachine {
             Err(why) => why,
         };
         if !failed {
-            return self.end_with(Verdict::Value);
+            return Next::End;
         }
         let hint = match settled.class {
             Class::Throttled(hint) => hint,
