@@ -376,8 +376,11 @@ impl CallMachine {
                 self.note_refusal(now, cluster, &refusal);
                 return self.finish(now, cluster, Verdict::Refused(Box::new(refusal)), wakes);
             }
-            if now < self.deadline {
-                return self.enter(now, policy, cluster, None, waker, wakes);
+            if now < self.deadline && !policy.shares {
+                if let Some(grant) = cluster.admit_directly(now, policy, &[]) {
+                    return self.run_directly(now, policy, cluster, grant);
+                }
+                return self.admit(now, policy, cluster, None, &mut None, waker, wakes);
             }
         }
         if now >= self.deadline {
@@ -452,8 +455,9 @@ impl CallMachine {
         self.end_attempt(now, policy, cluster, slot, finish, wakes);
     }
 
-    /// As [`on_returned`](Self::on_returned), and says what is next.
-    #[inline]
+    /// As [`on_returned`](Self::on_returned), and says what is next. In line, so that what was returned
+    /// stays in registers where it is a plain success.
+    #[inline(always)]
     pub(crate) fn returned(
         &mut self,
         now: Instant,
@@ -463,7 +467,8 @@ impl CallMachine {
         waker: &Waker,
         wakes: &mut Wakes,
     ) -> Action {
-        if self.succeeds_directly(now, policy, cluster, slot, &returned) {
+        let plain = returned.class == Class::Success && !returned.failed;
+        if plain && self.succeeds_directly(now, policy, cluster, slot) {
             return self.close(now, cluster, wakes);
         }
         self.on_returned(now, policy, cluster, slot, returned, wakes);

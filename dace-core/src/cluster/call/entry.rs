@@ -39,8 +39,7 @@ impl CallMachine {
         }
         if ticket.is_none() {
             if let Some(grant) = cluster.admit_directly(now, policy, self.tried()) {
-                let deadline = now.after_nanos(policy.nanos.attempt_timeout).min(self.deadline);
-                return self.run(now, cluster, grant, deadline, None);
+                return self.run_directly(now, policy, cluster, grant);
             }
         }
         self.admit(now, policy, cluster, ticket, &mut None, waker, wakes)
@@ -89,7 +88,7 @@ impl CallMachine {
 
     /// One step of admission, from the queue if the call waits there.
     #[expect(clippy::too_many_arguments, reason = "one step, all of it needed")]
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         now: Instant,
         policy: &Rules,
@@ -216,6 +215,19 @@ impl CallMachine {
         if let Some(ticket) = ticket {
             cluster.leave_queue(now, policy, self.call, ticket, wakes);
         }
+    }
+
+    /// An attempt that was [admitted directly](Cluster::admit_directly).
+    #[inline]
+    pub(super) fn run_directly(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        cluster: &mut Cluster,
+        grant: Grant,
+    ) -> Action {
+        let deadline = now.after_nanos(policy.nanos.attempt_timeout).min(self.deadline);
+        self.run(now, cluster, grant, deadline, None)
     }
 
     #[inline]

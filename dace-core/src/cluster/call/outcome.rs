@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::hedging::is_final;
-use super::{CallMachine, Ended, Next, Returned, Run, Slot, State, Verdict};
+use super::{CallMachine, Ended, Next, Run, Slot, State, Verdict};
 use crate::cluster::Cluster;
 use crate::cluster::endpoint::EndpointId;
 use crate::cluster::settle::{Finish, Settled};
@@ -101,13 +101,11 @@ impl CallMachine {
         policy: &Rules,
         cluster: &mut Cluster,
         slot: Slot,
-        returned: &Returned,
     ) -> bool {
         let State::Running(Run { id, number, slot: at, hedged: false, .. }) = self.state else {
             return false;
         };
-        let plain = returned.class == Class::Success && !returned.failed && self.text().is_none();
-        if !plain || slot != at {
+        if self.text().is_some() || slot != at {
             return false;
         }
         let Some(endpoint) = cluster.settle_success(now, policy, id) else {

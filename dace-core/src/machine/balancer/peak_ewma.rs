@@ -21,8 +21,14 @@ use core::time::Duration;
 use super::{Field, Turns, draw};
 use crate::Instant;
 
-/// Halvings in a nanosecond, for a decay with a time constant of 10 s.
-const HALVINGS: f64 = core::f64::consts::LOG2_E / 10e9;
+/// Halvings in a nanosecond, for a decay with a time constant of 10 s; a halving is an exponent less.
+const FALL: u64 = (core::f64::consts::LOG2_E / 10e9 * EXPONENT as f64 + 0.5) as u64;
+
+/// One more in a float's exponent, as a number that its bits are.
+const EXPONENT: u64 = 1 << 52;
+
+/// After so many nanoseconds nothing is left: 64 halvings.
+const FORGOTTEN: u64 = 64 * EXPONENT / FALL;
 
 /// The least that a failure costs.
 pub const PENALTY: Duration = Duration::from_secs(5);
@@ -95,7 +101,7 @@ impl Load {
     #[inline]
     fn on_result(&mut self, now: Instant, nanos: u64) {
         let cost = i64::try_from(nanos).unwrap_or(i64::MAX) as f64;
-        let passed = nanos_since(now, self.updated);
+        let passed = now.nanos_since(self.updated);
         self.updated = self.updated.max(now);
         self.ewma =
             if cost >= self.ewma { cost } else { cost + (self.ewma - cost) * decay(passed) };
@@ -119,7 +125,7 @@ impl Load {
     }
 
     fn decayed(&self, now: Instant) -> f64 {
-        self.ewma.max(0.0) * decay(nanos_since(now, self.updated))
+        self.ewma.max(0.0) * decay(now.nanos_since(self.updated))
     }
 
     /// What so many operations would cost, in nanoseconds times operations, while `open` are open. No
@@ -147,17 +153,11 @@ fn nanos_since(now: Instant, earlier: Instant) -> i64 {
     i64::try_from(now.nanos_since(earlier)).unwrap_or(i64::MAX)
 }
 
-/// What is left of 1 after so many nanoseconds.
+/// What is left of 1 after so many nanoseconds: it falls in straight lines from each power of two to the
+/// next, as the value of a float does while its bits fall evenly.
 #[inline]
-fn decay(passed: i64) -> f64 {
-    let halvings = passed as f64 * HALVINGS;
-    if halvings >= 64.0 {
-        return 0.0;
-    }
-    let whole = halvings as i32;
-    let rest = halvings - f64::from(whole);
-    // The exponent alone: 2^-whole.
-    (1.0 - rest / 2.0) * f64::from_bits(((1023 - whole) as u64) << 52)
+fn decay(passed: u64) -> f64 {
+    if passed >= FORGOTTEN { 0.0 } else { f64::from_bits(1_f64.to_bits() - passed * FALL) }
 }
 
 impl Default for Load {
