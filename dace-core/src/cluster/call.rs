@@ -348,6 +348,7 @@ impl CallMachine {
     }
 
     /// Whether it holds nothing: it has not begun, or is over.
+    #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::New(_) | State::Done)
     }

@@ -389,7 +389,7 @@ struct Guard<'a, R: Runtime, B, F, Fut: Future> {
 
 impl<R: Runtime, B, F, Fut: Future> Drop for Guard<'_, R, B, F, Fut> {
     fn drop(&mut self) {
-        if self.armed {
+        if self.armed && !self.drive.machine.is_idle() {
             abandon(self.drive.as_mut(), true);
         }
     }
@@ -398,15 +398,15 @@ impl<R: Runtime, B, F, Fut: Future> Drop for Guard<'_, R, B, F, Fut> {
 #[pinned_drop]
 impl<R: Runtime, B, F, Fut: Future> PinnedDrop for Drive<R, B, F, Fut> {
     fn drop(self: Pin<&mut Self>) {
-        abandon(self, false);
+        if !self.machine.is_idle() {
+            abandon(self, false);
+        }
     }
 }
 
+#[cold]
 fn abandon<R: Runtime, B, F, Fut: Future>(drive: Pin<&mut Drive<R, B, F, Fut>>, panicked: bool) {
     let this = drive.project();
-    if this.machine.is_idle() {
-        return;
-    }
     // The machine is told even if the future's own drop panics.
     let tell = Tell { shared: this.shared, machine: this.machine, panicked };
     // And what runs is dropped before that, even if a span panics instead of entering it.
