@@ -39,7 +39,7 @@ async fn caught(call: impl Future) {
 /// limits of every kind, a small budget, hedges, a fallback for every second call, a cache and equal calls, callers that
 /// give up, and a function that panics.
 fn run() -> Run {
-    let sim = Sim::new(5);
+    let sim = Sim::new(6);
     for (target, share) in [("http://a:80", 0.1), ("http://b:80", 0.4), ("http://c:80", 0.0)] {
         sim.server(target).latency(ms(20)).jitter(ms(20)).failing(share, 503);
     }

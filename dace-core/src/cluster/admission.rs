@@ -179,7 +179,13 @@ impl Cluster {
         for _ in 0..=2 * self.targets.list.len() {
             let picked = match self.probe_due(now, policy, ask) {
                 Some(index) => Some(Choice::Take(index)),
-                None => self.pick(now, policy, ask, &shed),
+                None => {
+                    self.look_at_panic(now, policy, ask);
+                    if let Some(refusal) = self.refused_by_circuits(now, policy, &shed) {
+                        return Admit::Refused(refusal);
+                    }
+                    self.pick(now, policy, ask, &shed)
+                }
             };
             let index = match picked {
                 Some(Choice::Take(index)) => index,
@@ -301,6 +307,33 @@ impl Cluster {
         let token = endpoint.lacks_token(now, policy).filter(|_| !endpoint.is_full(policy));
         let shut = token.map_or(Shut::Full, Shut::Rate);
         Admit::Full(Want::Permit(id), refusal(now, endpoint.netloc.clone(), shut), shed)
+    }
+
+    /// The refusal, where no circuit lets anybody in: then no balancer has to be asked, and who looks in vain,
+    /// again and again, costs little.
+    fn refused_by_circuits(
+        &self,
+        now: Instant,
+        policy: &Rules,
+        shed: &[EndpointId],
+    ) -> Option<Refusal> {
+        let all = self.targets.suspects >= self.targets.list.len();
+        if !all || !shed.is_empty() || policy.limits.is_some() {
+            return None;
+        }
+        let mut first: Option<(Instant, EndpointId, Shut)> = None;
+        for (id, force) in self.targets.forced() {
+            let shut = look(now, policy, &self.table, id, force).err()?;
+            let until = match shut {
+                Shut::Paused(until) | Shut::Circuit(Again::At(until)) => until,
+                Shut::Circuit(Again::WhenFreed | Again::Never) => Instant::NEVER,
+                Shut::Full | Shut::Rate(_) | Shut::Throttled => return None,
+            };
+            if first.is_none_or(|(earliest, ..)| until < earliest) {
+                first = Some((until, id, shut));
+            }
+        }
+        first.map(|(_, id, shut)| refusal(now, self.table[id].netloc.clone(), shut))
     }
 
     /// Nobody lets the call in: it may wait for the full ones that did not shed it, else the one that opens

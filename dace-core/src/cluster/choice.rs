@@ -12,14 +12,8 @@ use crate::machine::circuit::CircuitState;
 use crate::policy::Rules;
 
 impl Cluster {
-    /// Asks the balancer, unless it is time to ignore circuits.
-    pub(super) fn pick(
-        &mut self,
-        now: Instant,
-        policy: &Rules,
-        ask: &Ask<'_>,
-        shed: &[EndpointId],
-    ) -> Option<Choice> {
+    /// Whether it is time to ignore circuits.
+    pub(super) fn look_at_panic(&mut self, now: Instant, policy: &Rules, ask: &Ask<'_>) {
         let targets = &mut self.targets;
         let mostly_ill = targets.suspects * 2 > targets.list.len();
         let panic = mostly_ill
@@ -29,7 +23,17 @@ impl Cluster {
             targets.panic = panic;
             self.events.push(now, ask.call, || What::PanicMode { on: panic });
         }
-        if panic { None } else { self.choose(now, policy, ask, shed, false) }
+    }
+
+    /// Asks the balancer, unless circuits are ignored.
+    pub(super) fn pick(
+        &mut self,
+        now: Instant,
+        policy: &Rules,
+        ask: &Ask<'_>,
+        shed: &[EndpointId],
+    ) -> Option<Choice> {
+        if self.targets.panic { None } else { self.choose(now, policy, ask, shed, false) }
     }
 
     /// Asks the balancer: among those not tried, then among all, but for those that shed the call; each time in the level that the attempt
@@ -50,7 +54,7 @@ impl Cluster {
         let key = key.map(balancer::hash);
         let first = targets.level(rng, key);
         let alone = targets.levels.len() == 1;
-        let rounds = if ask.elsewhere || ask.tried.is_empty() && !force { 1 } else { 2 };
+        let rounds = if ask.elsewhere || ask.tried.is_empty() { 1 } else { 2 };
         for without in [ask.tried, &[]].into_iter().take(rounds) {
             let others = (0..targets.levels.len()).filter(|&index| index != first);
             for index in core::iter::once(first).chain(others) {
