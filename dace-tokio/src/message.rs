@@ -27,7 +27,8 @@ impl Message {
         let mut map = HeaderMap::with_capacity(headers.len() + 3);
         // First, since some servers want to see it first.
         if !headers.iter().any(|header| header.name() == "host") {
-            map.insert(header::HOST, HeaderValue::from_str(url.authority()).map_err(invalid)?);
+            let host = HeaderValue::from_maybe_shared(url.shared_authority()).map_err(invalid)?;
+            map.insert(header::HOST, host);
         }
         for header in headers {
             let name = HeaderName::from_bytes(header.name().as_bytes()).map_err(invalid)?;
@@ -40,7 +41,7 @@ impl Message {
         Ok(Self {
             method: Method::from_bytes(method.as_str().as_bytes()).map_err(invalid)?,
             headers: map,
-            path: url.path_and_query().parse().map_err(invalid)?,
+            path: PathAndQuery::from_maybe_shared(url.shared_path_and_query()).map_err(invalid)?,
             upload: Upload::new(body.into_payload(), progress),
             url,
             persistent: options.persistent,

@@ -5,11 +5,15 @@
 //! not right behind two slashes.
 
 use core::fmt;
+use core::hash::{Hash, Hasher};
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 
+use bytes::Bytes;
 use percent_encoding::percent_decode_str;
+use url::Position;
 
 use crate::{Netloc, Scheme, Target};
 
@@ -17,13 +21,27 @@ use crate::{Netloc, Scheme, Target};
 ///
 /// `Debug` and `Display` show scheme, netloc and path. Userinfo, query and fragment may hold secrets
 /// and are left out; [`as_str`](Self::as_str) has everything.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct Url(Arc<Parsed>);
 
-/// A URL with what every exchange asks of it.
-#[derive(PartialEq, Eq, Hash)]
+/// A URL as text, and where its parts are.
 struct Parsed {
-    url: url::Url,
+    text: Bytes,
+    origin: Arc<Origin>,
+    /// Where the path begins.
+    path: usize,
+    /// Where it ends.
+    query: usize,
+    /// Where the query ends.
+    fragment: usize,
+}
+
+/// What the URLs of a server have in common, with what every exchange asks of it.
+struct Origin {
+    scheme: Scheme,
+    host: Box<str>,
+    port: u16,
+    authority: Bytes,
     netloc: Netloc,
 }
 
@@ -74,8 +92,14 @@ impl Url {
     /// # Errors
     /// Every [`UrlError`] but `Relative`.
     pub fn join(&self, reference: &str) -> Result<Self, UrlError> {
+        if let Some(path) = plain_path(reference) {
+            let before = &self.0.text[..self.0.path];
+            let text = [before, reference.as_bytes()].concat();
+            let query = before.len() + path;
+            return Ok(self.at(text.into(), before.len(), query, before.len() + reference.len()));
+        }
         check(reference)?;
-        let url = self.0.url.join(reference).map_err(|_| UrlError::Syntax)?;
+        let url = self.whatwg()?.join(reference).map_err(|_| UrlError::Syntax)?;
         Self::admit(url, Some(self))
     }
 
@@ -83,20 +107,21 @@ impl Url {
     /// own (RFC 9110, 10.2.2).
     pub(crate) fn redirect_to(&self, location: &str) -> Result<Self, UrlError> {
         check(location)?;
-        let mut url = self.0.url.join(location).map_err(|_| UrlError::Syntax)?;
+        let own = self.whatwg()?;
+        let mut url = own.join(location).map_err(|_| UrlError::Syntax)?;
         if url.fragment().is_none() {
-            url.set_fragment(self.0.url.fragment());
+            url.set_fragment(own.fragment());
         }
         Ok(Self::admit(url, Some(self))?.without_userinfo())
     }
 
     /// The same without user and password.
     pub(crate) fn without_userinfo(&self) -> Self {
-        self.with(|url| {
-            // Both succeed on a URL that has a host.
-            let _ = url.set_username("");
-            let _ = url.set_password(None);
-        })
+        let Parsed { text, path, query, fragment, .. } = &*self.0;
+        let less = self.userinfo_text().len();
+        let scheme = self.scheme_text().len();
+        let text = [&text[..scheme], &text[scheme + less..]].concat();
+        self.at(text.into(), path - less, query - less, fragment - less)
     }
 
     /// The same with `pairs` behind what the query holds already.
@@ -104,86 +129,140 @@ impl Url {
         if pairs.is_empty() {
             return self.clone();
         }
-        self.with(|url| {
-            url.query_pairs_mut().extend_pairs(pairs);
-        })
+        let Parsed { path, query, fragment, .. } = *self.0;
+        let mut text = String::from(self.part(0, fragment));
+        if query == fragment {
+            text.push('?');
+        }
+        let mut text = form_urlencoded::Serializer::for_suffix(text, query + 1);
+        let mut text = text.extend_pairs(pairs).finish();
+        let end = text.len();
+        text.push_str(self.part(fragment, self.0.text.len()));
+        self.at(text.into(), path, query, end)
     }
 
-    /// The same server, otherwise changed.
-    fn with(&self, change: impl FnOnce(&mut url::Url)) -> Self {
-        let mut url = self.0.url.clone();
-        change(&mut url);
-        Self(Arc::new(Parsed { url, netloc: self.0.netloc.clone() }))
+    /// Another one of the same server.
+    fn at(&self, text: Bytes, path: usize, query: usize, fragment: usize) -> Self {
+        let origin = self.0.origin.clone();
+        Self(Arc::new(Parsed { text, origin, path, query, fragment }))
+    }
+
+    fn whatwg(&self) -> Result<url::Url, UrlError> {
+        url::Url::parse(self.as_str()).map_err(|_| UrlError::Syntax)
     }
 
     /// `base` is what it was resolved against: mostly the same server.
     fn admit(url: url::Url, base: Option<&Self>) -> Result<Self, UrlError> {
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(UrlError::Scheme);
-        }
+        let scheme = match url.scheme() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return Err(UrlError::Scheme),
+        };
         let host = url.host_str().ok_or(UrlError::Host)?;
         let port = url.port_or_known_default().unwrap_or(0);
-        if let Some(base) = base.filter(|base| (host, port) == (base.host(), base.port())) {
-            let netloc = base.netloc();
-            return Ok(Self(Arc::new(Parsed { url, netloc })));
+        let known = base.map(|base| &base.0.origin);
+        let same = |origin: &&Arc<Origin>| {
+            (origin.scheme, &*origin.host, origin.port) == (scheme, host, port)
+        };
+        let origin = match known.filter(same) {
+            Some(origin) => origin.clone(),
+            None => {
+                // One dot at the end is dropped from the netloc. What is left must be the same host, spelt
+                // once.
+                let name = host.strip_suffix('.').unwrap_or(host);
+                if name.split('.').any(str::is_empty) {
+                    return Err(UrlError::Syntax);
+                }
+                let authority = &url[Position::BeforeHost..Position::AfterPort];
+                let authority = Bytes::copy_from_slice(authority.as_bytes());
+                let netloc = Netloc::of(name, port);
+                Arc::new(Origin { scheme, host: host.into(), port, authority, netloc })
+            }
+        };
+        let path = url[..Position::BeforePath].len();
+        let query = url[..Position::AfterPath].len();
+        let fragment = url[..Position::AfterQuery].len();
+        let text = String::from(url).into();
+        Ok(Self(Arc::new(Parsed { text, origin, path, query, fragment })))
+    }
+
+    fn part(&self, from: usize, to: usize) -> &str {
+        // It was text, and is cut where something ends that is ASCII.
+        core::str::from_utf8(&self.0.text[from..to]).unwrap_or_default()
+    }
+
+    /// The scheme, up to what comes before the host or its user.
+    fn scheme_text(&self) -> &'static str {
+        match self.scheme() {
+            Scheme::Http => "http://",
+            Scheme::Https => "https://",
         }
-        // One dot at the end is dropped from the netloc. What is left must be the same host, spelt once.
-        let host = host.strip_suffix('.').unwrap_or(host);
-        if host.split('.').any(str::is_empty) {
-            return Err(UrlError::Syntax);
-        }
-        let netloc = Netloc::of(host, port);
-        Ok(Self(Arc::new(Parsed { url, netloc })))
+    }
+
+    /// User and password with what separates them from the host, mostly nothing.
+    fn userinfo_text(&self) -> &str {
+        self.part(self.scheme_text().len(), self.0.path - self.0.origin.authority.len())
     }
 
     /// The whole URL, secrets included.
     pub fn as_str(&self) -> &str {
-        self.0.url.as_str()
+        self.part(0, self.0.text.len())
     }
 
     /// `http` or `https`.
     pub fn scheme(&self) -> Scheme {
-        if self.0.url.scheme() == "https" { Scheme::Https } else { Scheme::Http }
+        self.0.origin.scheme
     }
 
     /// The host, as it was canonicalised: a lower-case name, or an address (IPv6 in brackets).
     pub fn host(&self) -> &str {
-        self.0.url.host_str().unwrap_or_default()
+        &self.0.origin.host
     }
 
     /// The port, the scheme's own if the URL names none.
     pub fn port(&self) -> u16 {
-        self.0.url.port_or_known_default().unwrap_or(0)
+        self.0.origin.port
     }
 
     /// Host and port, the port only if it is not the scheme's own: what `Host` says.
     pub fn authority(&self) -> &str {
-        &self.0.url[url::Position::BeforeHost..url::Position::AfterPort]
+        core::str::from_utf8(&self.0.origin.authority).unwrap_or_default()
+    }
+
+    /// [`authority`](Self::authority), without a copy of it.
+    pub fn shared_authority(&self) -> Bytes {
+        self.0.origin.authority.clone()
     }
 
     /// Whether the port has to be written: it is not the scheme's own.
     pub fn has_own_port(&self) -> bool {
-        self.0.url.port().is_some()
+        self.0.origin.authority.len() > self.0.origin.host.len()
     }
 
     /// The path.
     pub fn path(&self) -> &str {
-        self.0.url.path()
+        self.part(self.0.path, self.0.query)
     }
 
     /// The query, without its `?`.
     pub fn query(&self) -> Option<&str> {
-        self.0.url.query()
+        let Parsed { query, fragment, .. } = *self.0;
+        (query < fragment).then(|| self.part(query + 1, fragment))
     }
 
     /// Path and query: what the request line of HTTP/1.1 holds.
     pub fn path_and_query(&self) -> &str {
-        &self.0.url[url::Position::BeforePath..url::Position::AfterQuery]
+        self.part(self.0.path, self.0.fragment)
+    }
+
+    /// [`path_and_query`](Self::path_and_query), without a copy of it.
+    pub fn shared_path_and_query(&self) -> Bytes {
+        self.0.text.slice(self.0.path..self.0.fragment)
     }
 
     /// The canonical `host:port`.
     pub fn netloc(&self) -> Netloc {
-        self.0.netloc.clone()
+        self.0.origin.netloc.clone()
     }
 
     /// Scheme and netloc.
@@ -193,30 +272,68 @@ impl Url {
 
     /// Whether `target` is the server, and the scheme the same.
     pub(crate) fn is_root_of(&self, target: &Target) -> bool {
-        self.scheme() == target.scheme() && self.0.netloc == *target.netloc()
+        self.scheme() == target.scheme() && self.0.origin.netloc == *target.netloc()
     }
 
     /// Whether the URL names a user or a password.
     pub fn has_userinfo(&self) -> bool {
-        !self.0.url.username().is_empty() || self.0.url.password().is_some()
+        !self.userinfo_text().is_empty()
     }
 
     /// User and password, decoded. `None` if there is neither, or they are no text.
     pub(crate) fn userinfo(&self) -> Option<(String, String)> {
-        if !self.has_userinfo() {
-            return None;
-        }
+        let both = self.userinfo_text().strip_suffix('@')?;
+        let (user, password) = both.split_once(':').unwrap_or((both, ""));
         let decoded = |part: &str| percent_decode_str(part).decode_utf8().ok().map(String::from);
-        Some((decoded(self.0.url.username())?, decoded(self.0.url.password().unwrap_or_default())?))
+        Some((decoded(user)?, decoded(password)?))
     }
 
     /// The same URL as text without userinfo, query and fragment: fit for logs.
     fn redacted(&self) -> String {
-        let mut text = String::from(self.0.url.scheme());
-        text.push_str("://");
-        text.push_str(&self.0.url[url::Position::BeforeHost..url::Position::AfterPath]);
+        let mut text = String::from(self.scheme_text());
+        text.push_str(self.authority());
+        text.push_str(self.path());
         text
     }
+}
+
+/// The same text means the same.
+impl PartialEq for Url {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.text == other.0.text
+    }
+}
+
+impl Eq for Url {}
+
+impl Hash for Url {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.text.hash(state);
+    }
+}
+
+/// How long the path of a reference is that needs no parser: an absolute path, perhaps with a query, of
+/// characters that stay as they are, and no segment that may be a way up.
+fn plain_path(reference: &str) -> Option<usize> {
+    let bytes = reference.as_bytes();
+    if bytes.first() != Some(&b'/') || bytes.get(1) == Some(&b'/') {
+        return None;
+    }
+    let (mut path, mut before) = (bytes.len(), b' ');
+    for (index, &byte) in bytes.iter().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'/' => {}
+            b'!' | b'$' | b'&' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' => {}
+            b'.' if before != b'/' || index > path => {}
+            b'?' if index > path => {}
+            // An encoded dot is one.
+            b'%' if !matches!(bytes.get(index + 1..index + 3), Some([b'2', b'e' | b'E'])) => {}
+            b'?' => path = index,
+            _ => return None,
+        }
+        before = byte;
+    }
+    Some(path)
 }
 
 /// Whether the host, if there is to be one, is where RFC 3986 has it. WHATWG finds one in `http:a` and
@@ -286,6 +403,73 @@ mod tests {
             let url = base.join(reference).unwrap();
             assert_eq!(url.netloc().as_str(), netloc, "{reference}");
             assert_eq!(Url::parse(url.as_str()).unwrap(), url, "{reference}");
+        }
+    }
+
+    /// What needs no parser is what the parser would make of it.
+    #[test]
+    fn a_plain_reference_is_joined_as_any() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let bases = ["http://a/x?y#z", "https://u:p@[::1]:81/", "http://b.:8080/?q"];
+        let bases = bases.map(|base| Url::parse(base).unwrap());
+        let characters = b"//??..%2eE#'\"a~!$&()*+,;=:@ \\^`{|}[]<>-_Z9\x7f";
+        let mut plain = 0;
+        for _ in 0..60_000 {
+            let length = rng.usize(0..7);
+            let character = |_| char::from(characters[rng.usize(0..characters.len())]);
+            let reference: String =
+                core::iter::once('/').chain((0..length).map(character)).collect();
+            if plain_path(&reference).is_none() {
+                continue;
+            }
+            plain += 1;
+            for base in &bases {
+                let joined = base.join(&reference).unwrap();
+                let whatwg = base.whatwg().unwrap().join(&reference).unwrap();
+                let parts = (whatwg.as_str(), whatwg.path(), whatwg.query());
+                assert_eq!((joined.as_str(), joined.path(), joined.query()), parts);
+                assert_eq!(joined.path_and_query(), &whatwg[Position::BeforePath..]);
+            }
+        }
+        assert!(plain > 5_000, "{plain}");
+        for slow in ["", "a", "//b/", "/a/../b", "/./", "/%2e%2e/", "/#f", "/a b", "/ü", "/a\\b"] {
+            assert_eq!(plain_path(slow), None, "{slow:?}");
+        }
+        for reference in ["/", "/v1/us%20ers/7?sort=name&x=%20", "/a.b//c?../.?"] {
+            assert!(plain_path(reference).is_some(), "{reference:?}");
+        }
+    }
+
+    #[test]
+    fn parts_are_those_of_the_text() {
+        for text in [
+            "http://h/",
+            "https://u@h:8443/a/b?c=d#e",
+            "http://:p@h/?#",
+            "http://u:p@[::1]/p#f?g",
+            "http://h:81/?q?r",
+        ] {
+            let (url, whatwg) = (Url::parse(text).unwrap(), url::Url::parse(text).unwrap());
+            let authority = &whatwg[Position::BeforeHost..Position::AfterPort];
+            let line = &whatwg[Position::BeforePath..Position::AfterQuery];
+            assert_eq!(
+                (url.as_str(), url.path(), url.query()),
+                (text, whatwg.path(), whatwg.query())
+            );
+            assert_eq!((url.authority(), url.path_and_query()), (authority, line), "{text}");
+            assert_eq!(
+                (url.shared_authority(), url.shared_path_and_query()),
+                (
+                    Bytes::copy_from_slice(authority.as_bytes()),
+                    Bytes::copy_from_slice(line.as_bytes())
+                )
+            );
+            assert_eq!(url.has_own_port(), whatwg.port().is_some(), "{text}");
+            let named = !whatwg.username().is_empty() || whatwg.password().is_some();
+            assert_eq!(url.has_userinfo(), named, "{text}");
+            let bare = url.without_userinfo();
+            assert_eq!((bare.has_userinfo(), bare.path_and_query()), (false, line), "{text}");
+            assert_eq!(Url::parse(bare.as_str()).unwrap(), bare);
         }
     }
 
