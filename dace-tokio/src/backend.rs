@@ -3,7 +3,8 @@
 //! hyper's own client is not used: it would retry by itself, and has no word for how many
 //! connections there may be. What is left is small: a pool, and a request in hyper's words.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,23 +12,20 @@ use dace_core::ConfigError;
 use dace_core::http::{
     Connect, Fault, FaultKind, Header, HttpBackend, HttpSettings, Protocol, Request, Response, Url,
 };
-use hyper::client::conn::{TrySendError, http1};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 
 use crate::body::{Hold, Lease};
+use crate::connection::Connection;
 use crate::dial::{Dialer, deadline};
 use crate::message::Message;
-use crate::pool::{Bounds, Connection, Pool};
+use crate::pool::{Bounds, Pool};
 use crate::route::Route;
 use crate::security::{Security, Tls};
 use crate::socket::Socket;
 use crate::upload::{Progress, Upload};
 use crate::wire::{Gauge, Wire};
 use crate::{HyperBody, HyperError, HyperHead};
-
-/// hyper wants room for at least this much; a smaller `head_limit` still binds.
-const SMALLEST_BUFFER: usize = 8192;
 
 /// So many servers may be busy at once before idle connections to others are closed.
 const BUSY_SERVERS: usize = 16;
@@ -40,8 +38,10 @@ const BUSY_SERVERS: usize = 16;
 /// `tls` takes is then `rustls::ClientConfig`, and it is taken as it is, but for ALPN if it names no
 /// protocol.
 ///
-/// Every connection is driven by a task of the runtime that made it, and ends with it: it is then
-/// noticed and replaced. When the last clone is gone, so are all idle connections and tasks.
+/// A connection of HTTP/1.1 is driven by whoever awaits its exchange or reads its answer, and by nobody in
+/// between: a request that is still being sent when the answer comes goes on as the body is read. One of
+/// HTTP/2 has a task. Every connection ends with the runtime that made it: that is then noticed, and it is
+/// replaced. When the last clone is gone, so are all idle connections and tasks.
 #[derive(Clone, Debug)]
 pub struct HyperBackend {
     pub(crate) pool: Arc<Pool>,
@@ -138,14 +138,17 @@ impl HyperBackend {
                     }
                 }
             };
-            connection.gauge.begin();
-            let answer = match connection.sender.try_send_request(message).await {
+            let answer = {
+                let mut answer = pin!(connection.begin(message));
+                poll_fn(|cx| connection.poll_answer(cx, answer.as_mut())).await
+            };
+            let answer = match answer {
                 Ok(answer) => answer,
                 Err(error) => return Err(failed(&connection, &progress, error)),
             };
-            connection.gauge.head_complete();
+            connection.gauge().head_complete();
             let (head, incoming) = answer.into_parts();
-            let reused = connection.reused;
+            let reused = connection.is_reused();
             let route = persistent.then_some(route);
             let hold = Hold::Lease(Lease { connection, route, pool: self.pool.clone() });
             let mut body = HyperBody::new(incoming, reused, progress, hold);
@@ -253,22 +256,13 @@ impl HyperBackend {
     }
 
     async fn open_http1(&self, socket: Socket, born: Instant) -> Result<Connection, HyperError> {
-        let gauge = Gauge::new(self.head_limit);
         let wire = Wire {
             socket,
-            gauge: gauge.clone(),
+            gauge: Gauge::new(self.head_limit),
             #[cfg(feature = "http2")]
             heads: None,
         };
-        let (sender, driver) = http1::Builder::new()
-            .max_buf_size(self.head_limit.max(SMALLEST_BUFFER))
-            .max_header_size(self.head_limit)
-            .handshake(TokioIo::new(wire))
-            .await
-            .map_err(|error| HyperError::given_back(false, error))?;
-        // Its errors reach the exchange that they concern.
-        let driver = tokio::spawn(async move { drop(driver.await) }).abort_handle();
-        Ok(Connection { sender, gauge, driver, born, reused: false })
+        Connection::open(wire, self.head_limit, born).await
     }
 }
 
@@ -278,7 +272,7 @@ fn failed(
     progress: &Progress,
     mut error: TrySendError<http::Request<Upload>>,
 ) -> HyperError {
-    let (reused, gauge) = (connection.reused, &connection.gauge);
+    let (reused, gauge) = (connection.is_reused(), connection.gauge());
     let given_back = error.take_message().is_some();
     let error = error.into_error();
     let error = match progress.take_failure() {

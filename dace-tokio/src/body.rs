@@ -13,9 +13,10 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 use crate::HyperError;
+use crate::connection::Connection;
 #[cfg(feature = "http2")]
 use crate::http2::Ticket;
-use crate::pool::{Connection, Pool};
+use crate::pool::Pool;
 use crate::route::Route;
 use crate::upload::Progress;
 
@@ -46,7 +47,7 @@ pub(crate) struct Lease {
 
 impl Lease {
     fn park(mut self) {
-        self.connection.reused = true;
+        self.connection.answered();
         if let Some(route) = self.route {
             self.pool.park(route, self.connection);
         }
@@ -54,12 +55,7 @@ impl Lease {
 
     /// Whether nothing of the request is left to send, as far as this side can tell.
     fn has_sent(&self, progress: &Arc<Progress>) -> bool {
-        progress.is_over() && !self.connection.gauge.is_blocked()
-    }
-
-    /// Closes the connection with a part of the request unsent, which hyper would wait for.
-    fn cut(&self) {
-        self.connection.driver.abort();
+        progress.is_over() && !self.connection.gauge().is_blocked()
     }
 }
 
@@ -87,26 +83,24 @@ impl HyperBody {
 
     /// Gives the connection back, once it is ready for another exchange.
     ///
-    /// One of HTTP/1.1 is as soon as the task that drives it has seen the end of this exchange, unless
-    /// the request is still being sent: then the answer came early, and the connection is closed. hyper
-    /// may have taken all of a request that the server does not read; the wire knows.
+    /// One of HTTP/1.1 mostly is by now, unless the request is still being sent: then the answer came early,
+    /// and the connection is closed. hyper may have taken all of a request that the server does not read; the
+    /// wire knows.
     fn poll_release(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.hold {
             Hold::Nothing => return Poll::Ready(()),
             Hold::Lease(lease) => {
-                // Mostly it is ready by now, and nobody needs to be told of what changes.
-                if !lease.connection.sender.is_ready() || !lease.has_sent(&self.progress) {
-                    lease.connection.gauge.watch(cx);
+                if !lease.connection.is_ready() || !lease.has_sent(&self.progress) {
+                    lease.connection.drive(cx);
                 }
-                let uploaded = lease.has_sent(&self.progress);
-                let ready = uploaded
-                    && lease.route.is_some()
-                    && ready!(lease.connection.sender.poll_ready(cx)).is_ok();
+                let kept = lease.route.is_some() && lease.has_sent(&self.progress);
+                let ready = lease.connection.is_ready();
+                if kept && !ready && !lease.connection.is_closed() {
+                    return Poll::Pending;
+                }
                 if let Hold::Lease(lease) = std::mem::replace(&mut self.hold, Hold::Nothing) {
-                    match ready {
-                        true => lease.park(),
-                        false if !uploaded => lease.cut(),
-                        false => {}
+                    if kept && ready {
+                        lease.park();
                     }
                 }
             }
@@ -143,7 +137,10 @@ impl Stream for HyperBody {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
-            let poll = Pin::new(&mut this.incoming).poll_frame(cx);
+            let poll = match &mut this.hold {
+                Hold::Lease(lease) => lease.connection.poll_frame(cx, &mut this.incoming),
+                _ => Pin::new(&mut this.incoming).poll_frame(cx),
+            };
             this.heard(poll.is_pending());
             match ready!(poll) {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -191,10 +188,9 @@ impl Drop for HyperBody {
         let ended = self.incoming.is_end_stream();
         match std::mem::replace(&mut self.hold, Hold::Nothing) {
             Hold::Nothing => {}
-            Hold::Lease(lease) => {
-                if !lease.has_sent(&self.progress) {
-                    lease.cut();
-                } else if ended && lease.connection.sender.is_ready() {
+            Hold::Lease(mut lease) => {
+                let kept = ended && lease.has_sent(&self.progress);
+                if kept && (lease.connection.is_ready() || lease.connection.look()) {
                     lease.park();
                 }
             }

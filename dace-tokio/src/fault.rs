@@ -123,10 +123,14 @@ fn kind_of(error: &hyper::Error) -> FaultKind {
         return FaultKind::Malformed;
     }
     if error.is_user() {
-        // The only user error left: the task that drove the connection was dropped with its runtime.
+        // The only user error left: the task that drove an HTTP/2 connection was dropped with its runtime.
         return FaultKind::RuntimeGone;
     }
-    match find::<io::Error>(error).map(io::Error::kind) {
+    let broken = find::<io::Error>(error);
+    if broken.is_some_and(tokio::runtime::is_rt_shutdown_err) {
+        return FaultKind::RuntimeGone;
+    }
+    match broken.map(io::Error::kind) {
         Some(io::ErrorKind::UnexpectedEof) => FaultKind::Truncated,
         Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => FaultKind::Malformed,
         Some(

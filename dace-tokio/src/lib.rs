@@ -8,6 +8,7 @@
 mod backend;
 mod body;
 mod connect;
+mod connection;
 mod dial;
 mod fault;
 mod head;

@@ -1,37 +1,26 @@
 //! Connections between exchanges, per route.
 //!
 //! One of HTTP/1.1 is here only between exchanges: both directions of the last one are done. The last
-//! one parked is the first one taken, so that those beyond the need grow old and go. One of HTTP/2 is
-//! here from its beginning, for all.
+//! one parked is the first one taken, so that those beyond the need grow old and go. Nobody drives it here:
+//! it is looked at when it is taken, and every now and then. One of HTTP/2 is here from its beginning, for
+//! all.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use foldhash::quality::RandomState;
-use hyper::client::conn::http1::SendRequest;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::connection::Connection;
 #[cfg(feature = "http2")]
 use crate::http2::{Shared, Ticket};
 use crate::route::Route;
-use crate::upload::Upload;
-use crate::wire::Gauge;
 
-/// A connection of HTTP/1.1: the sender's end. The task that drives it ends when this is dropped, unless
-/// it has yet to write what nobody reads.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) sender: SendRequest<Upload>,
-    pub(crate) gauge: Arc<Gauge>,
-    pub(crate) driver: AbortHandle,
-    /// When it began to be made.
-    pub(crate) born: Instant,
-    /// Whether it has carried an answered exchange.
-    pub(crate) reused: bool,
-}
+/// How long a connection lies here before somebody looks whether it is still of use.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// How long connections may lie here, and how many.
 #[derive(Clone, Copy, Debug)]
@@ -60,11 +49,44 @@ struct Idle {
     count: usize,
     #[cfg(feature = "http2")]
     shared: HashMap<Route, Arc<Shared>, RandomState>,
-    /// The task that closes what lies too long. It runs only while something lies here.
+    /// The task that closes what lies too long, or ended. It runs only while something lies here.
     reaper: Option<AbortHandle>,
 }
 
 impl Idle {
+    /// Adds a connection of HTTP/1.1. Those that are too many come back.
+    fn add(&mut self, route: Route, new: Parked, bounds: Bounds) -> Vec<Parked> {
+        let parked = self.routes.entry(route).or_default();
+        // Mostly the last, but for one that was taken away to be looked at.
+        let at = parked.partition_point(|parked| parked.until <= new.until);
+        parked.insert(at, new);
+        let surplus = parked.len().saturating_sub(bounds.size);
+        let mut closed: Vec<Parked> = parked.drain(..surplus).collect();
+        self.count = self.count + 1 - surplus;
+        if self.count > bounds.total {
+            closed.extend(self.take_oldest());
+        }
+        closed
+    }
+
+    /// Takes out what is too old, into `closed`, and what has lain here for [`QUIET`].
+    fn take_quiet(&mut self, now: Instant, closed: &mut Vec<Parked>) -> Vec<(Route, Parked)> {
+        let mut quiet = Vec::new();
+        for (route, parked) in &mut self.routes {
+            for candidate in std::mem::take(parked) {
+                if candidate.until <= now {
+                    closed.push(candidate);
+                } else if candidate.seen + QUIET <= now {
+                    quiet.push((route.clone(), candidate));
+                } else {
+                    parked.push(candidate);
+                }
+            }
+        }
+        self.count -= closed.len() + quiet.len();
+        quiet
+    }
+
     /// The connection of HTTP/1.1 that has been here longest.
     fn take_oldest(&mut self) -> Option<Parked> {
         let since = |parked: &Vec<Parked>| parked.first().map(|parked| parked.until);
@@ -97,6 +119,8 @@ impl Idle {
 struct Parked {
     connection: Connection,
     until: Instant,
+    /// When it was last known to be of use.
+    seen: Instant,
 }
 
 impl Pool {
@@ -106,6 +130,16 @@ impl Pool {
 
     /// The connection that was parked last, if one can be used.
     pub(crate) fn take(&self, route: &Route) -> Option<Connection> {
+        loop {
+            let mut connection = self.pop(route)?;
+            if connection.look() {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// The connection that was parked last and is not too old. It may have ended.
+    fn pop(&self, route: &Route) -> Option<Connection> {
         let now = Instant::now();
         let mut idle = self.lock();
         let places = idle.routes.len();
@@ -113,9 +147,8 @@ impl Pool {
         let mut found = None;
         let mut closed = Vec::new();
         while let Some(candidate) = parked.pop() {
-            let Connection { sender, born, .. } = &candidate.connection;
-            let young = now.saturating_duration_since(*born) < self.bounds.max_age;
-            if candidate.until > now && young && sender.is_ready() && !sender.is_closed() {
+            let age = now.saturating_duration_since(candidate.connection.born());
+            if candidate.until > now && age < self.bounds.max_age {
                 found = Some(candidate.connection);
                 break;
             }
@@ -132,21 +165,15 @@ impl Pool {
 
     /// Keeps `connection` for the next exchange. Of too many, the oldest goes.
     pub(crate) fn park(self: &Arc<Self>, route: Route, connection: Connection) {
-        let Some(until) = Instant::now().checked_add(self.bounds.idle_timeout) else {
+        let now = Instant::now();
+        let Some(until) = now.checked_add(self.bounds.idle_timeout) else {
             return;
         };
         let mut idle = self.lock();
         if !self.watch(&mut idle) {
             return;
         }
-        let parked = idle.routes.entry(route).or_default();
-        parked.push(Parked { connection, until });
-        let surplus = parked.len().saturating_sub(self.bounds.size);
-        let mut closed: Vec<Parked> = parked.drain(..surplus).collect();
-        idle.count = idle.count + 1 - surplus;
-        if idle.count > self.bounds.total {
-            closed.extend(idle.take_oldest());
-        }
+        let closed = idle.add(route, Parked { connection, until, seen: now }, self.bounds);
         drop(idle);
         drop(closed);
     }
@@ -202,21 +229,24 @@ impl Pool {
         true
     }
 
-    /// Closes what is too old, and says when to look again: `None` if nothing is left.
+    /// Closes what is too old or has ended, and says when to look again: `None` if nothing is left.
     fn sweep(&self) -> Option<Instant> {
         let now = Instant::now();
-        let mut closed: Vec<Vec<Parked>> = Vec::new();
+        let mut closed = Vec::new();
+        let quiet = self.lock().take_quiet(now, &mut closed);
+        // Out of the lock, since sockets are read. One that lies here while others come and go is not missed.
+        let alive = quiet.into_iter().filter_map(|(route, mut parked)| {
+            parked.seen = now;
+            parked.connection.look().then_some((route, parked))
+        });
+        let alive: Vec<_> = alive.collect();
         let mut idle = self.lock();
-        for parked in idle.routes.values_mut() {
-            let (stale, fresh) = std::mem::take(parked)
-                .into_iter()
-                .partition(|parked| parked.until <= now || parked.connection.sender.is_closed());
-            *parked = fresh;
-            closed.push(stale);
+        for (route, parked) in alive {
+            closed.extend(idle.add(route, parked, self.bounds));
         }
         idle.routes.retain(|_, parked| !parked.is_empty());
-        idle.count = idle.routes.values().map(Vec::len).sum();
-        let next = idle.routes.values().flatten().map(|p| p.until).min();
+        let lying = idle.routes.values().flatten();
+        let next = lying.map(|parked| parked.until.min(parked.seen + QUIET)).min();
         #[cfg(feature = "http2")]
         let (next, retired) = self.sweep_shared(&mut idle, now, next);
         if next.is_none() {
@@ -273,11 +303,11 @@ async fn reap(pool: Weak<Pool>) {
 #[cfg(test)]
 mod tests {
     use dace_core::http::{Method, Request, Url};
-    use hyper::client::conn::http1;
-    use hyper_util::rt::TokioIo;
-    use tokio::io::DuplexStream;
+    use tokio::io::{AsyncWriteExt, DuplexStream};
 
     use super::*;
+    use crate::socket::Socket;
+    use crate::wire::{Gauge, Wire};
 
     /// A pool of so many connections, so many a route, and the servers' ends of those that were made.
     struct Bench {
@@ -295,19 +325,21 @@ mod tests {
         /// Parks a new connection to `host`. It is known by its number, as its limit of heads.
         async fn park(&mut self, host: &str) {
             let (near, far) = tokio::io::duplex(64);
-            let (mut sender, driver) = http1::handshake(TokioIo::new(near)).await.unwrap();
-            let driver = tokio::spawn(async move { drop(driver.await) }).abort_handle();
-            sender.ready().await.unwrap();
-            let gauge = Gauge::new(self.ends.len());
-            let connection =
-                Connection { sender, gauge, driver, born: Instant::now(), reused: true };
+            let wire = Wire {
+                socket: Socket::Memory(near),
+                gauge: Gauge::new(self.ends.len()),
+                #[cfg(feature = "http2")]
+                heads: None,
+            };
+            let mut connection = Connection::open(wire, 8192, Instant::now()).await.unwrap();
+            assert!(connection.look());
             self.ends.push(far);
             self.pool.park(route(host), connection);
         }
 
         /// Which connection to `host` comes out.
         fn take(&self, host: &str) -> Option<usize> {
-            Some(self.pool.take(&route(host))?.gauge.head_limit())
+            Some(self.pool.take(&route(host))?.gauge().head_limit())
         }
     }
 
@@ -372,6 +404,39 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(61)).await;
             assert_eq!(lie(&bench), 0, "{round}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_server_closed_or_spoke_on_unasked_is_not_taken() {
+        let mut bench = Bench::new(9, 9);
+        for _ in 0..4 {
+            bench.park("a").await;
+        }
+        bench.ends[3].shutdown().await.unwrap();
+        bench.ends[2].write_all(b"HTTP/1.1 408 Late\r\n\r\n").await.unwrap();
+        bench.ends[0].write_all(b"x").await.unwrap();
+        assert_eq!((bench.take("a"), bench.take("a")), (Some(1), None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ended_does_not_lie_here_until_it_is_old() {
+        let mut bench = Bench::new(9, 9);
+        for _ in 0..3 {
+            bench.park("a").await;
+        }
+        tokio::time::sleep(QUIET / 2).await;
+        bench.park("a").await;
+        bench.ends[0].shutdown().await.unwrap();
+        bench.ends[2].write_all(b"x").await.unwrap();
+        tokio::time::sleep(QUIET).await;
+        let mut byte = [0];
+        for end in [0, 2] {
+            let read = tokio::io::AsyncReadExt::read(&mut bench.ends[end], &mut byte).await;
+            assert_eq!(read.unwrap(), 0, "{end} is closed");
+        }
+        assert_eq!(bench.pool.lock().count, 2);
+        // Those that were looked at lie where they lay.
+        assert_eq!((bench.take("a"), bench.take("a")), (Some(3), Some(1)));
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(crate) enum Socket {
     Plain(TcpStream),
     #[cfg(any(feature = "rustls", feature = "rustls-ring"))]
     Secure(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    #[cfg(test)]
+    Memory(tokio::io::DuplexStream),
 }
 
 /// Does the same with either.
@@ -22,8 +24,24 @@ macro_rules! either {
             Socket::Plain($inner) => $work,
             #[cfg(any(feature = "rustls", feature = "rustls-ring"))]
             Socket::Secure($inner) => $work,
+            #[cfg(test)]
+            Socket::Memory($inner) => $work,
         }
     };
+}
+
+impl Socket {
+    /// Ends a TLS session as far as that can be done without waiting.
+    pub(crate) fn goodbye(&mut self, cx: &mut Context<'_>) {
+        match self {
+            Self::Plain(_) => {}
+            #[cfg(any(feature = "rustls", feature = "rustls-ring"))]
+            Self::Secure(socket) => drop(Pin::new(socket).poll_shutdown(cx)),
+            #[cfg(test)]
+            Self::Memory(_) => {}
+        }
+        let _ = cx;
+    }
 }
 
 impl AsyncRead for Socket {

@@ -127,7 +127,7 @@ impl Upload {
                 known.waker = Some(cx.waker().clone());
                 drop(known);
                 let item = loop {
-                    // A panic would end the task of the connection, and nobody would hear why.
+                    // A panic would end whoever drives the connection, and nobody would hear why.
                     let poll = catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx)));
                     let item = match poll {
                         Ok(poll) => checked(ready!(poll), left),

@@ -6,8 +6,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,13 +18,14 @@ use crate::socket::Socket;
 #[derive(Debug)]
 pub(crate) struct Gauge {
     received: AtomicUsize,
+    /// Whether a read had an outcome since [`listen`](Self::listen).
+    heard: AtomicBool,
     awaiting_head: AtomicBool,
     head_limit: usize,
     /// Whether TLS ended with an alert.
     refused: AtomicBool,
-    /// Whether what was to be written does not fit, and who wants to know.
+    /// Whether what was to be written does not fit.
     blocked: AtomicBool,
-    watcher: Mutex<Option<Waker>>,
     /// Where exchanges share the connection: how many there are, and how many bytes of heads came since
     /// one of them got its own.
     #[cfg(feature = "http2")]
@@ -37,11 +38,11 @@ impl Gauge {
     pub(crate) fn new(head_limit: usize) -> Arc<Self> {
         Arc::new(Self {
             received: AtomicUsize::new(0),
+            heard: AtomicBool::new(false),
             awaiting_head: AtomicBool::new(false),
             head_limit,
             refused: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
-            watcher: Mutex::default(),
             #[cfg(feature = "http2")]
             open: AtomicUsize::new(0),
             #[cfg(feature = "http2")]
@@ -77,30 +78,24 @@ impl Gauge {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Wakes the task of `cx` when what [`is_blocked`](Self::is_blocked) says changes.
-    pub(crate) fn watch(&self, cx: &Context<'_>) {
-        *self.watcher() = Some(cx.waker().clone());
+    /// Forgets what was [`heard`](Self::heard).
+    pub(crate) fn listen(&self) {
+        self.heard.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether anything came: bytes, the end, or an error.
+    pub(crate) fn heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
     }
 
     /// Whether a part of the request waits for the other side to read.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.blocked.load(Ordering::SeqCst)
+        self.blocked.load(Ordering::Relaxed)
     }
 
     fn wrote<T>(&self, poll: Poll<T>) -> Poll<T> {
-        let blocks = poll.is_pending();
-        if blocks != self.blocked.load(Ordering::Relaxed) {
-            self.blocked.store(blocks, Ordering::SeqCst);
-            let watcher = self.watcher().take();
-            if let Some(watcher) = watcher {
-                watcher.wake();
-            }
-        }
+        self.blocked.store(poll.is_pending(), Ordering::Relaxed);
         poll
-    }
-
-    fn watcher(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.watcher.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Checked before every read: hyper reads on only when it has parsed what it has, so what was
@@ -136,13 +131,17 @@ impl AsyncRead for Wire {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.gauge.exhausted() {
+            self.gauge.heard.store(true, Ordering::Relaxed);
             let error = io::Error::new(io::ErrorKind::InvalidData, "heads over the limit");
             return Poll::Ready(Err(error));
         }
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.socket).poll_read(cx, buf);
-        let more = buf.filled().len() - before;
-        self.gauge.received.fetch_add(more, Ordering::Relaxed);
+        if poll.is_ready() {
+            let more = buf.filled().len() - before;
+            self.gauge.received.fetch_add(more, Ordering::Relaxed);
+            self.gauge.heard.store(true, Ordering::Relaxed);
+        }
         #[cfg(feature = "http2")]
         if let Some(heads) = &mut self.heads {
             let count = heads.count(&buf.filled()[before..]);
@@ -185,5 +184,12 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl Drop for Wire {
+    /// Over TLS, a server that is left without a goodbye takes that for an attack.
+    fn drop(&mut self) {
+        self.socket.goodbye(&mut Context::from_waker(Waker::noop()));
     }
 }

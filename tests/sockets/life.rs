@@ -151,7 +151,7 @@ fn no_task_outlives_the_last_handle() {
         let (a, b) = join(get_root(&one), get_root(&one)).await;
         assert_eq!((a.unwrap(), b.unwrap()), ("/".into(), "/".into()));
         let alive = || runtime.metrics().num_alive_tasks();
-        assert!(alive() > 0, "a task drives each connection");
+        assert!(alive() > 0, "a task closes idle connections");
         drop(one);
         let deadline = dace::tokio::TokioRuntime.now().after(dace_wire::PATIENCE);
         while alive() > 0 {
