@@ -48,6 +48,7 @@ pub(crate) struct Lease {
 impl Lease {
     fn park(mut self) {
         self.connection.answered();
+        self.connection.rest();
         if let Some(route) = self.route {
             self.pool.park(route, self.connection);
         }
@@ -91,7 +92,7 @@ impl HyperBody {
             Hold::Nothing => return Poll::Ready(()),
             Hold::Lease(lease) => {
                 if !lease.connection.is_ready() || !lease.has_sent(&self.progress) {
-                    lease.connection.drive(cx);
+                    lease.connection.drive(Some(cx));
                 }
                 let kept = lease.route.is_some() && lease.has_sent(&self.progress);
                 let ready = lease.connection.is_ready();

@@ -2,8 +2,8 @@
 //! body while it is read. So there is no task that has to be woken first, and dropping the connection closes
 //! its socket at once.
 //!
-//! Answers and bodies come from the driver alone, so that it is polled with the waker of the task, and they are
-//! asked with one that does nothing: the task would else wake itself.
+//! Answers and bodies come from the driver alone, so that it is polled with a waker that [reaches the
+//! task](Relay), and they are asked with one that does nothing: the task would else wake itself.
 
 use std::fmt;
 use std::future::Future;
@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use crate::HyperError;
+use crate::relay::Relay;
 use crate::upload::Upload;
 use crate::wire::{Gauge, Wire};
 
@@ -35,6 +36,9 @@ struct Inner {
     /// Gone once it has ended, and the socket with it. Nobody ever waits for the lock: it lets an answer be
     /// lent to other threads.
     driver: Mutex<Option<Driver>>,
+    relay: Arc<Relay>,
+    /// The relay, as what the driver is polled with.
+    waker: Waker,
     gauge: Arc<Gauge>,
     born: Instant,
     reused: bool,
@@ -54,8 +58,10 @@ impl Connection {
             .handshake(TokioIo::new(wire))
             .await
             .map_err(|error| HyperError::given_back(false, error))?;
-        let driver = Mutex::new(Some(driver));
-        Ok(Self(Box::new(Inner { sender, driver, gauge, born, reused: false })))
+        let (driver, relay) = (Mutex::new(Some(driver)), Arc::new(Relay::default()));
+        let waker = relay.clone().into();
+        let inner = Inner { sender, driver, relay, waker, gauge, born, reused: false };
+        Ok(Self(Box::new(inner)))
     }
 
     /// Begins an exchange. What is returned is for [`poll_answer`](Self::poll_answer) alone.
@@ -65,7 +71,8 @@ impl Connection {
     ) -> impl Future<Output = Answer> + use<> {
         self.0.gauge.begin();
         self.0.gauge.listen();
-        self.0.sender.try_send_request(message)
+        let Inner { sender, relay, .. } = &mut *self.0;
+        relay.quietly(|| sender.try_send_request(message))
     }
 
     pub(crate) fn poll_answer(
@@ -73,7 +80,7 @@ impl Connection {
         cx: &mut Context<'_>,
         answer: Pin<&mut impl Future<Output = Answer>>,
     ) -> Poll<Answer> {
-        match self.drive(cx) {
+        match self.drive(Some(cx)) {
             // It may be there, and wait no more than for tokio's budget of this task.
             true => answer.poll(cx),
             false => answer.poll(&mut Context::from_waker(Waker::noop())),
@@ -88,25 +95,29 @@ impl Connection {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let mut nobody = Context::from_waker(Waker::noop());
         // The driver reads no more than the body asks for, so the body is asked first.
-        let poll = Pin::new(&mut *body).poll_frame(&mut nobody);
+        let relay = &self.0.relay;
+        let poll = relay.quietly(|| Pin::new(&mut *body).poll_frame(&mut nobody));
         if poll.is_ready() {
             return poll;
         }
         self.0.gauge.listen();
-        match self.drive(cx) {
+        match self.drive(Some(cx)) {
             true => Pin::new(body).poll_frame(cx),
             false => Pin::new(body).poll_frame(&mut nobody),
         }
     }
 
-    /// Goes on with whatever can be done now. Returns whether the connection ended, or something has come in
+    /// Goes on with whatever can be done now, and wakes the task of `cx`, if there is one, when there is more.
+    /// Returns whether the connection ended, or something has come in
     /// since its gauge was told to listen.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        let driver = self.0.driver.get_mut().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn drive(&mut self, cx: Option<&Context<'_>>) -> bool {
+        let Inner { driver, relay, waker, .. } = &mut *self.0;
+        let driver = driver.get_mut().unwrap_or_else(PoisonError::into_inner);
         let Some(connection) = driver else {
             return true;
         };
-        if Pin::new(connection).poll(cx).is_ready() {
+        relay.listen(cx);
+        if Pin::new(connection).poll(&mut Context::from_waker(waker)).is_ready() {
             // Its error is told to the exchange that it concerns.
             *driver = None;
             return true;
@@ -114,11 +125,18 @@ impl Connection {
         self.0.gauge.heard()
     }
 
-    /// Whether another exchange may begin on it, by a look at the socket: the server may have closed it, or
-    /// sent what nobody asked for.
+    /// Whether another exchange may begin on it, by a look at the socket if anything happened there since the
+    /// last one: the server may have closed it, or sent what nobody asked for.
     pub(crate) fn look(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
+        if self.0.relay.is_stirred() || !self.0.gauge.is_quiet() {
+            self.drive(None);
+        }
         self.is_ready()
+    }
+
+    /// Nobody waits for anything on it.
+    pub(crate) fn rest(&self) {
+        self.0.relay.forget();
     }
 
     /// Whether the last exchange is over in both directions, and another one may begin.

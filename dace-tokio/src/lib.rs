@@ -21,6 +21,7 @@ mod message;
 mod no_tls;
 mod pool;
 mod reader;
+mod relay;
 mod route;
 mod runtime;
 mod socket;

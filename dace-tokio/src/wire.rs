@@ -20,6 +20,8 @@ pub(crate) struct Gauge {
     received: AtomicUsize,
     /// Whether a read had an outcome since [`listen`](Self::listen).
     heard: AtomicBool,
+    /// Whether the last read found nothing, so that whoever reads is told of what comes.
+    quiet: AtomicBool,
     awaiting_head: AtomicBool,
     head_limit: usize,
     /// Whether TLS ended with an alert.
@@ -39,6 +41,7 @@ impl Gauge {
         Arc::new(Self {
             received: AtomicUsize::new(0),
             heard: AtomicBool::new(false),
+            quiet: AtomicBool::new(false),
             awaiting_head: AtomicBool::new(false),
             head_limit,
             refused: AtomicBool::new(false),
@@ -86,6 +89,11 @@ impl Gauge {
     /// Whether anything came: bytes, the end, or an error.
     pub(crate) fn heard(&self) -> bool {
         self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last read found nothing.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Relaxed)
     }
 
     /// Whether a part of the request waits for the other side to read.
@@ -137,6 +145,7 @@ impl AsyncRead for Wire {
         }
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.socket).poll_read(cx, buf);
+        self.gauge.quiet.store(poll.is_pending(), Ordering::Relaxed);
         if poll.is_ready() {
             let more = buf.filled().len() - before;
             self.gauge.received.fetch_add(more, Ordering::Relaxed);
