@@ -1,52 +1,23 @@
 //! dace on tokio and hyper: a [`Runtime`](dace_core::Runtime) and an
 //! [`HttpBackend`](dace_core::HttpBackend), nothing else.
 //!
-//! Every decision is the core's. This crate opens sockets, frames bytes, and says exactly what went
-//! wrong.
+//! Every decision is the core's, and how hyper is used is [`dace_hyper`]'s. This crate has the clock, the
+//! sockets and the tasks.
 #![forbid(unsafe_code)]
 
-mod backend;
-mod body;
-mod connect;
-mod connection;
-mod dial;
-mod fault;
-mod head;
-#[cfg(feature = "http2")]
-mod heads;
-#[cfg(feature = "http2")]
-mod http2;
-mod message;
-#[cfg(not(any(feature = "rustls", feature = "rustls-ring")))]
-mod no_tls;
-mod pool;
+mod net;
 mod reader;
-mod relay;
-mod route;
 mod runtime;
-mod socket;
-mod socks;
-#[cfg(feature = "http2")]
-mod streams;
-#[cfg(any(feature = "rustls", feature = "rustls-ring"))]
-mod tls;
-mod tunnel;
-#[cfg(feature = "http2")]
-mod turns;
-mod upload;
-mod wire;
 
-#[cfg(not(any(feature = "rustls", feature = "rustls-ring")))]
-use no_tls as security;
-#[cfg(any(feature = "rustls", feature = "rustls-ring"))]
-use tls as security;
-
-pub use backend::HyperBackend;
-pub use body::HyperBody;
-pub use fault::HyperError;
-pub use head::HyperHead;
+pub use dace_hyper::{HyperError, HyperHead};
 pub use reader::reader;
 pub use runtime::TokioRuntime;
+
+/// HTTP over hyper, on tokio. An exchange outside of a runtime is an error.
+pub type HyperBackend = dace_hyper::HyperBackend<TokioRuntime>;
+
+/// The body of an answer.
+pub type HyperBody = dace_hyper::HyperBody<TokioRuntime>;
 
 /// A dependency on tokio and hyper.
 pub type Dependency = dace_core::Dependency<TokioRuntime, HyperBackend>;

@@ -4,7 +4,7 @@
 # allowed to write it, and both have to know the same format of it: cargo-public-api 0.52 and Rust 1.95 do.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-crates=(dace dace-core dace-macros dace-sim dace-smol dace-tokio)
+crates=(dace dace-core dace-hyper dace-macros dace-sim dace-smol dace-tokio)
 # Apart from what else is built: build scripts see that the compiler is allowed more, and nothing would be fresh.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/api
 export RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS='-Z unstable-options --output-format json'

@@ -2,60 +2,52 @@
 //! `connect_timeout`.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
+use dace_core::Instant;
 use dace_core::http::{FaultKind, Protocol, Proxy, ProxyKind, Url};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
 
 use crate::connect::{Resolved, connect, resolve};
+use crate::net::within;
 use crate::route::Route;
 use crate::security::Security;
 use crate::socket::Socket;
-use crate::{HyperError, socks, tunnel};
-
-/// What is never reached, as far as tokio's clock goes.
-const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+use crate::{HyperError, Net, socks, tunnel};
 
 /// Makes connections.
 #[derive(Debug)]
-pub(crate) struct Dialer {
+pub(crate) struct Dialer<N> {
+    pub(crate) net: N,
     pub(crate) resolved: Resolved,
     pub(crate) security: Security,
     pub(crate) protocol: Protocol,
 }
 
-/// When a connection must be there.
-pub(crate) fn deadline(limit: Duration) -> Instant {
-    Instant::now() + limit.min(FAR)
-}
-
-impl Dialer {
+impl<N: Net> Dialer<N> {
     /// A socket on `route`, and whether HTTP/2 is spoken on it.
     pub(crate) async fn dial(
         &self,
-        route: &Route,
+        route: &Route<N::Place>,
         url: &Url,
         deadline: Instant,
-    ) -> Result<(Socket, bool), HyperError> {
+    ) -> Result<(Socket<N::Stream>, bool), HyperError> {
         if route.is_secure() {
             self.security.check()?;
         }
         let stage = Stage::default();
-        let dialled = timeout_at(deadline, self.walk(route, url, deadline, &stage)).await;
-        dialled.unwrap_or_else(|elapsed| {
+        let dialled = self.walk(route, url, deadline, &stage);
+        within(&self.net, deadline, dialled).await.unwrap_or_else(|| {
             let what = format!("{}: no answer in time", stage.describe(route, url));
-            Err(HyperError::before(FaultKind::ConnectTimeout, what, elapsed))
+            Err(HyperError::unsent(FaultKind::ConnectTimeout, what))
         })
     }
 
     async fn walk(
         &self,
-        route: &Route,
+        route: &Route<N::Place>,
         url: &Url,
         deadline: Instant,
         stage: &Stage,
-    ) -> Result<(Socket, bool), HyperError> {
+    ) -> Result<(Socket<N::Stream>, bool), HyperError> {
         let mut socket = match route.proxy.as_deref() {
             None => self.reach(url.host(), url.port(), deadline, stage).await?,
             Some(proxy) => self.reach_proxy(proxy, deadline, stage).await?,
@@ -79,10 +71,10 @@ impl Dialer {
         port: u16,
         deadline: Instant,
         stage: &Stage,
-    ) -> Result<TcpStream, HyperError> {
-        let addresses = resolve(host, port, &self.resolved).await?;
+    ) -> Result<N::Stream, HyperError> {
+        let addresses = resolve(&self.net, host, port, &self.resolved).await?;
         stage.set(Stage::CONNECT);
-        connect(&addresses, deadline).await
+        connect(&self.net, &addresses, deadline).await
     }
 
     async fn reach_proxy(
@@ -90,14 +82,14 @@ impl Dialer {
         proxy: &Proxy,
         deadline: Instant,
         stage: &Stage,
-    ) -> Result<TcpStream, HyperError> {
+    ) -> Result<N::Stream, HyperError> {
         let reached = self.reach(proxy.host(), proxy.port(), deadline, stage).await;
         reached.map_err(|error| error.within(|what| format!("the proxy {proxy}: {what}")))
     }
 
     async fn tunnel(
         &self,
-        socket: &mut TcpStream,
+        socket: &mut N::Stream,
         proxy: &Proxy,
         url: &Url,
         deadline: Instant,
@@ -106,7 +98,7 @@ impl Dialer {
         let (host, port) = (url.host(), url.port());
         match proxy.kind() {
             ProxyKind::Socks5 => {
-                let addresses = resolve(host, port, &self.resolved).await?;
+                let addresses = resolve(&self.net, host, port, &self.resolved).await?;
                 let mut last = HyperError::unsent(FaultKind::Dns, "the name has no address");
                 for (tried, address) in addresses.iter().enumerate() {
                     if tried > 0 {
@@ -140,7 +132,7 @@ impl Stage {
         self.0.store(stage, Ordering::Relaxed);
     }
 
-    fn describe(&self, route: &Route, url: &Url) -> String {
+    fn describe<P>(&self, route: &Route<P>, url: &Url) -> String {
         let (host, port) = match &route.proxy {
             Some(proxy) => (proxy.host(), proxy.port()),
             None => (url.host(), url.port()),

@@ -3,17 +3,18 @@
 use std::io;
 use std::net::SocketAddr;
 
+use dace_core::Instant;
 use dace_core::http::FaultKind;
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, timeout};
 
-use crate::HyperError;
+use crate::net::within;
+use crate::{HyperError, Net};
 
 /// Names whose addresses were given.
 pub(crate) type Resolved = Vec<(String, Vec<SocketAddr>)>;
 
 /// The addresses of `host`, which may be one itself.
-pub(crate) async fn resolve(
+pub(crate) async fn resolve<N: Net>(
+    net: &N,
     host: &str,
     port: u16,
     resolved: &Resolved,
@@ -23,8 +24,8 @@ pub(crate) async fn resolve(
         return Ok(addresses.clone());
     }
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let found = match lookup_host((bare, port)).await {
-        Ok(found) => found.collect::<Vec<_>>(),
+    let found = match net.resolve(bare, port).await {
+        Ok(found) => found,
         Err(error) => {
             let what = format!("look up {host}: no address found");
             return Err(HyperError::before(FaultKind::Dns, what, error));
@@ -40,24 +41,22 @@ pub(crate) async fn resolve(
 
 /// Tries the addresses in turn. Each gets its share of the time that is left, so that the first one
 /// cannot use up the time of all.
-pub(crate) async fn connect(
+pub(crate) async fn connect<N: Net>(
+    net: &N,
     addresses: &[SocketAddr],
     deadline: Instant,
-) -> Result<TcpStream, HyperError> {
+) -> Result<N::Stream, HyperError> {
     let mut last = HyperError::unsent(FaultKind::Dns, "the name has no address");
     for (tried, &address) in addresses.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let now = net.now();
+        let left = deadline.since(now);
         let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        last = match timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(socket)) => {
-                // Small requests must not wait for the acknowledgement of earlier ones.
-                let set = socket.set_nodelay(true);
-                return set.map(|()| socket).map_err(|error| failed(address, error));
-            }
-            Ok(Err(error)) => failed(address, error),
-            Err(elapsed) => {
+        last = match within(net, now.after(share), net.connect(address)).await {
+            Some(Ok(socket)) => return Ok(socket),
+            Some(Err(error)) => failed(address, error),
+            None => {
                 let what = format!("connect to {address}: no answer in time");
-                HyperError::before(FaultKind::ConnectTimeout, what, elapsed)
+                HyperError::unsent(FaultKind::ConnectTimeout, what)
             }
         };
     }

@@ -4,23 +4,24 @@ use std::sync::Arc;
 
 use dace_core::http::{Proxy, ProxyKind, Request};
 use dace_core::{Scheme, Target};
-use tokio::runtime::{Handle, Id};
+
+use crate::Net;
 
 /// What a connection is for. One that was made for another origin, another proxy, other
 /// credentials there or another runtime is never used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Route {
+pub(crate) struct Route<P> {
     pub(crate) target: Target,
     pub(crate) proxy: Option<Arc<Proxy>>,
-    /// The runtime whose task drives the connection: on another one nobody says how long it will go on.
-    runtime: Id,
+    /// The runtime that has the connection's socket: on another one nobody says how long it will go on.
+    place: P,
 }
 
-impl Route {
+impl<P> Route<P> {
     /// `None` outside of any runtime.
-    pub(crate) fn of(request: &Request) -> Option<Self> {
-        let runtime = Handle::try_current().ok()?.id();
-        Some(Self { target: request.url.target(), proxy: request.proxy.clone(), runtime })
+    pub(crate) fn of(request: &Request, net: &impl Net<Place = P>) -> Option<Self> {
+        let place = net.place()?;
+        Some(Self { target: request.url.target(), proxy: request.proxy.clone(), place })
     }
 
     pub(crate) fn is_secure(&self) -> bool {

@@ -8,16 +8,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dace_core::ConfigError;
 use dace_core::http::{
     Connect, Fault, FaultKind, Header, HttpBackend, HttpSettings, Protocol, Request, Response, Url,
 };
+use dace_core::{ConfigError, Instant};
 use hyper::client::conn::TrySendError;
-use tokio::time::Instant;
 
 use crate::body::{Hold, Lease};
 use crate::connection::Connection;
-use crate::dial::{Dialer, deadline};
+use crate::dial::Dialer;
 use crate::message::Message;
 use crate::pool::{Bounds, Pool};
 use crate::route::Route;
@@ -25,7 +24,7 @@ use crate::security::{Security, Tls};
 use crate::socket::Socket;
 use crate::upload::{Progress, Upload};
 use crate::wire::{Gauge, Wire};
-use crate::{HyperBody, HyperError, HyperHead};
+use crate::{HyperBody, HyperError, HyperHead, Net};
 
 /// So many servers may be busy at once before idle connections to others are closed.
 const BUSY_SERVERS: usize = 16;
@@ -42,25 +41,39 @@ const BUSY_SERVERS: usize = 16;
 /// between: a request that is still being sent when the answer comes goes on as the body is read. One of
 /// HTTP/2 has a task. Every connection ends with the runtime that made it: that is then noticed, and it is
 /// replaced. When the last clone is gone, so are all idle connections and tasks.
-#[derive(Clone, Debug)]
-pub struct HyperBackend {
-    pub(crate) pool: Arc<Pool>,
-    dialer: Arc<Dialer>,
+#[derive(Debug)]
+pub struct HyperBackend<N: Net> {
+    pub(crate) pool: Arc<Pool<N>>,
+    dialer: Arc<Dialer<N>>,
     head_limit: usize,
     #[cfg(feature = "http2")]
     pub(crate) ping: crate::http2::Ping,
     #[cfg(feature = "http2")]
-    turns: Arc<crate::turns::Turns>,
+    turns: Arc<crate::turns::Turns<N::Place>>,
 }
 
 /// What carries one exchange.
-pub(crate) enum Link {
-    Http1(Connection),
+pub(crate) enum Link<N: Net> {
+    Http1(Connection<N>),
     #[cfg(feature = "http2")]
-    Http2(crate::http2::Ticket),
+    Http2(crate::http2::Ticket<N>),
 }
 
-impl Connect for HyperBackend {
+impl<N: Net> Clone for HyperBackend<N> {
+    fn clone(&self) -> Self {
+        Self {
+            pool: self.pool.clone(),
+            dialer: self.dialer.clone(),
+            head_limit: self.head_limit,
+            #[cfg(feature = "http2")]
+            ping: self.ping,
+            #[cfg(feature = "http2")]
+            turns: self.turns.clone(),
+        }
+    }
+}
+
+impl<N: Net> Connect for HyperBackend<N> {
     fn connect(mut settings: HttpSettings<Tls>) -> Result<Self, ConfigError> {
         if settings.protocol == Protocol::Http2 && cfg!(not(feature = "http2")) {
             let problem = "is HTTP/2 alone, which needs the feature `http2`";
@@ -68,14 +81,18 @@ impl Connect for HyperBackend {
         }
         let security = Security::new(&mut settings)?;
         let protocol = settings.protocol;
+        let net = N::default();
         Ok(Self {
-            pool: Pool::new(Bounds {
-                size: settings.pool_size,
-                total: settings.pool_size.saturating_mul(BUSY_SERVERS),
-                idle_timeout: settings.idle_timeout,
-                max_age: settings.max_age,
-            }),
-            dialer: Arc::new(Dialer { resolved: settings.resolve, security, protocol }),
+            pool: Pool::new(
+                net.clone(),
+                Bounds {
+                    size: settings.pool_size,
+                    total: settings.pool_size.saturating_mul(BUSY_SERVERS),
+                    idle_timeout: settings.idle_timeout,
+                    max_age: settings.max_age,
+                },
+            ),
+            dialer: Arc::new(Dialer { net, resolved: settings.resolve, security, protocol }),
             head_limit: settings.head_limit,
             #[cfg(feature = "http2")]
             ping: crate::http2::Ping::default(),
@@ -85,16 +102,16 @@ impl Connect for HyperBackend {
     }
 }
 
-impl HttpBackend for HyperBackend {
+impl<N: Net> HttpBackend for HyperBackend<N> {
     type Tls = Tls;
     type Head = HyperHead;
-    type Body = HyperBody;
+    type Body = HyperBody<N>;
     type Error = HyperError;
 
     fn send(
         &self,
         request: Request,
-    ) -> impl Future<Output = Result<Response<HyperHead, HyperBody>, HyperError>> + Send {
+    ) -> impl Future<Output = Result<Response<HyperHead, HyperBody<N>>, HyperError>> + Send {
         self.exchange(request)
     }
 
@@ -102,21 +119,21 @@ impl HttpBackend for HyperBackend {
         error.fault
     }
 
-    fn trailers(body: &HyperBody) -> &[Header] {
+    fn trailers(body: &HyperBody<N>) -> &[Header] {
         body.trailers()
     }
 }
 
-impl HyperBackend {
+impl<N: Net> HyperBackend<N> {
     /// Small, since whoever calls moves it about: what is rare has a box of its own.
     #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice")]
     fn exchange(
         &self,
         request: Request,
-    ) -> impl Future<Output = Result<Response<HyperHead, HyperBody>, HyperError>> + Send {
+    ) -> impl Future<Output = Result<Response<HyperHead, HyperBody<N>>, HyperError>> + Send {
         async move {
-            let Some(route) = Route::of(&request) else {
-                let what = "hyper needs a tokio runtime; send from a task of one";
+            let Some(route) = Route::of(&request, &self.dialer.net) else {
+                let what = "hyper needs a runtime; send from a task of one";
                 return Err(HyperError::unsent(FaultKind::RuntimeGone, what));
             };
             let persistent = request.options.persistent;
@@ -160,12 +177,12 @@ impl HyperBackend {
     /// A new connection, for whatever comes on `route` or, if it is not to be persistent, for one exchange.
     async fn connect(
         &self,
-        route: &Route,
+        route: &Route<N::Place>,
         url: &Url,
         within: Duration,
         persistent: bool,
-    ) -> Result<Link, HyperError> {
-        let limit = deadline(within);
+    ) -> Result<Link<N>, HyperError> {
+        let limit = self.dialer.net.now().after(within);
         match persistent {
             true => self.link(route, url, limit).await,
             false => Ok(self.open(route, url, limit).await?.alone()),
@@ -173,18 +190,30 @@ impl HyperBackend {
     }
 
     #[cfg(not(feature = "http2"))]
-    async fn link(&self, route: &Route, url: &Url, limit: Instant) -> Result<Link, HyperError> {
+    async fn link(
+        &self,
+        route: &Route<N::Place>,
+        url: &Url,
+        limit: Instant,
+    ) -> Result<Link<N>, HyperError> {
         Ok(self.open(route, url, limit).await?.alone())
     }
 
     /// Where it may be shared, one exchange makes it, and the others wait for what comes of it.
     #[cfg(feature = "http2")]
-    async fn link(&self, route: &Route, url: &Url, limit: Instant) -> Result<Link, HyperError> {
+    async fn link(
+        &self,
+        route: &Route<N::Place>,
+        url: &Url,
+        limit: Instant,
+    ) -> Result<Link<N>, HyperError> {
         let turn = match self.may_be_shared(route) {
-            true => Some(self.turns.wait(route, limit).await.ok_or_else(|| {
-                let what = "another exchange is still connecting to the same place";
-                HyperError::unsent(FaultKind::ConnectTimeout, what)
-            })?),
+            true => {
+                Some(self.turns.wait(&self.dialer.net, route, limit).await.ok_or_else(|| {
+                    let what = "another exchange is still connecting to the same place";
+                    HyperError::unsent(FaultKind::ConnectTimeout, what)
+                })?)
+            }
             false => None,
         };
         if turn.is_some() {
@@ -211,7 +240,7 @@ impl HyperBackend {
 
     /// Whether the next connection on `route` may be for all, as far as is known.
     #[cfg(feature = "http2")]
-    fn may_be_shared(&self, route: &Route) -> bool {
+    fn may_be_shared(&self, route: &Route<N::Place>) -> bool {
         match self.dialer.protocol {
             Protocol::Http2 => true,
             Protocol::Negotiated => route.is_secure() && !self.turns.is_http1(route),
@@ -220,7 +249,7 @@ impl HyperBackend {
     }
 
     /// A connection that is there, if the exchange may have one that was used.
-    fn at_hand(&self, route: &Route, persistent: bool) -> Option<Link> {
+    fn at_hand(&self, route: &Route<N::Place>, persistent: bool) -> Option<Link<N>> {
         if !persistent {
             // It takes the place of an idle one: together they are no more than the pool may have.
             drop(self.pool.take(route));
@@ -229,7 +258,7 @@ impl HyperBackend {
         self.ready(route)
     }
 
-    fn ready(&self, route: &Route) -> Option<Link> {
+    fn ready(&self, route: &Route<N::Place>) -> Option<Link<N>> {
         #[cfg(feature = "http2")]
         if let Some(ticket) = self.pool.join(route) {
             return Some(Link::Http2(ticket));
@@ -241,21 +270,36 @@ impl HyperBackend {
         self.dialer.protocol == Protocol::Http2
     }
 
-    async fn open(&self, route: &Route, url: &Url, limit: Instant) -> Result<Opened, HyperError> {
-        let born = Instant::now();
+    async fn open(
+        &self,
+        route: &Route<N::Place>,
+        url: &Url,
+        limit: Instant,
+    ) -> Result<Opened<N>, HyperError> {
+        let born = self.dialer.net.now();
         let (socket, http2) = self.dialer.dial(route, url, limit).await?;
         #[cfg(feature = "http2")]
         if http2 {
             let heads = Some(crate::heads::Heads::default());
             let wire = Wire { socket, gauge: Gauge::new(self.head_limit), heads };
-            let shared = crate::http2::Shared::open(wire, self.head_limit, self.ping, born);
+            let shared = crate::http2::Shared::open(
+                self.dialer.net.clone(),
+                wire,
+                self.head_limit,
+                self.ping,
+                born,
+            );
             return Ok(Opened::Http2(shared.await?));
         }
         debug_assert!(!http2, "without the feature nothing offers HTTP/2");
         self.open_http1(socket, born).await.map(Opened::Http1)
     }
 
-    async fn open_http1(&self, socket: Socket, born: Instant) -> Result<Connection, HyperError> {
+    async fn open_http1(
+        &self,
+        socket: Socket<N::Stream>,
+        born: Instant,
+    ) -> Result<Connection<N>, HyperError> {
         let wire = Wire {
             socket,
             gauge: Gauge::new(self.head_limit),
@@ -267,8 +311,8 @@ impl HyperBackend {
 }
 
 /// Why no head came.
-fn failed(
-    connection: &Connection,
+fn failed<N: Net>(
+    connection: &Connection<N>,
     progress: &Progress,
     mut error: TrySendError<http::Request<Upload>>,
 ) -> HyperError {
@@ -278,17 +322,17 @@ fn failed(
     let error = match progress.take_failure() {
         Some(failure) => HyperError::of_upload(reused, failure),
         None if given_back => HyperError::given_back(reused, error),
-        None => HyperError::before_head(reused, gauge.received() > 0, error),
+        None => HyperError::before_head::<N>(reused, gauge.received() > 0, error),
     };
     error.after_alert(gauge.refused())
 }
 
 #[cfg(feature = "http2")]
-async fn over_http2(
-    mut ticket: crate::http2::Ticket,
+async fn over_http2<N: Net>(
+    mut ticket: crate::http2::Ticket<N>,
     message: http::Request<Upload>,
     progress: Arc<Progress>,
-) -> Result<Response<HyperHead, HyperBody>, HyperError> {
+) -> Result<Response<HyperHead, HyperBody<N>>, HyperError> {
     let reused = ticket.reused;
     let answer = match ticket.sender().try_send_request(message).await {
         Ok(answer) => answer,
@@ -304,7 +348,7 @@ async fn over_http2(
             }
             let error = match given_back {
                 true => HyperError::given_back(reused, error),
-                false => HyperError::of_stream(reused, error),
+                false => HyperError::of_stream::<N>(reused, error),
             };
             return Err(error.after_alert(ticket.refused()));
         }
@@ -317,15 +361,15 @@ async fn over_http2(
 }
 
 /// A connection that was just made.
-enum Opened {
-    Http1(Connection),
+enum Opened<N: Net> {
+    Http1(Connection<N>),
     #[cfg(feature = "http2")]
-    Http2(Arc<crate::http2::Shared>),
+    Http2(Arc<crate::http2::Shared<N>>),
 }
 
-impl Opened {
+impl<N: Net> Opened<N> {
     /// For one exchange, as far as the pool is not told.
-    fn alone(self) -> Link {
+    fn alone(self) -> Link<N> {
         match self {
             Self::Http1(connection) => Link::Http1(connection),
             #[cfg(feature = "http2")]

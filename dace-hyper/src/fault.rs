@@ -7,6 +7,7 @@ use std::io;
 
 use dace_core::http::{BoxError, Fault, FaultKind, Sent};
 
+use crate::Net;
 use crate::upload::UploadError;
 
 /// An error of an exchange over hyper. [`source`](Error::source) has hyper's or the system's own, but for
@@ -50,8 +51,8 @@ impl HyperError {
 
     /// An exchange that ended before the head of its answer was complete; `answered` says whether a
     /// byte of it had come.
-    pub(crate) fn before_head(reused: bool, answered: bool, error: hyper::Error) -> Self {
-        let kind = match kind_of(&error) {
+    pub(crate) fn before_head<N: Net>(reused: bool, answered: bool, error: hyper::Error) -> Self {
+        let kind = match kind_of::<N>(&error) {
             FaultKind::Truncated | FaultKind::Closed | FaultKind::Reset if answered => {
                 FaultKind::Truncated
             }
@@ -69,13 +70,13 @@ impl HyperError {
 
     /// A stream of HTTP/2 that ended before the head of its answer.
     #[cfg(feature = "http2")]
-    pub(crate) fn of_stream(reused: bool, error: hyper::Error) -> Self {
-        let (kind, sent) = match crate::streams::kind_of(&error).unwrap_or_else(|| kind_of(&error))
-        {
-            FaultKind::StreamRefused => (FaultKind::StreamRefused, Sent::Unsent),
-            FaultKind::Truncated => (FaultKind::Closed, Sent::MaybeSent),
-            kind => (kind, Sent::MaybeSent),
-        };
+    pub(crate) fn of_stream<N: Net>(reused: bool, error: hyper::Error) -> Self {
+        let (kind, sent) =
+            match crate::streams::kind_of(&error).unwrap_or_else(|| kind_of::<N>(&error)) {
+                FaultKind::StreamRefused => (FaultKind::StreamRefused, Sent::Unsent),
+                FaultKind::Truncated => (FaultKind::Closed, Sent::MaybeSent),
+                kind => (kind, Sent::MaybeSent),
+            };
         Self::of_hyper(Fault { kind, sent, reused }, error)
     }
 
@@ -98,11 +99,11 @@ impl HyperError {
     }
 
     /// A body that ended in an error.
-    pub(crate) fn in_body(reused: bool, over_http2: bool, error: hyper::Error) -> Self {
+    pub(crate) fn in_body<N: Net>(reused: bool, over_http2: bool, error: hyper::Error) -> Self {
         let kind = match over_http2 {
             #[cfg(feature = "http2")]
-            true => crate::streams::kind_of(&error).unwrap_or_else(|| kind_of(&error)),
-            _ => kind_of(&error),
+            true => crate::streams::kind_of(&error).unwrap_or_else(|| kind_of::<N>(&error)),
+            _ => kind_of::<N>(&error),
         };
         let kind = match kind {
             FaultKind::Closed => FaultKind::Truncated,
@@ -115,7 +116,7 @@ impl HyperError {
     }
 }
 
-fn kind_of(error: &hyper::Error) -> FaultKind {
+fn kind_of<N: Net>(error: &hyper::Error) -> FaultKind {
     if find::<UploadError>(error).is_some() || error.is_body_write_aborted() {
         return FaultKind::RequestBody;
     }
@@ -127,7 +128,7 @@ fn kind_of(error: &hyper::Error) -> FaultKind {
         return FaultKind::RuntimeGone;
     }
     let broken = find::<io::Error>(error);
-    if broken.is_some_and(tokio::runtime::is_rt_shutdown_err) {
+    if broken.is_some_and(N::is_gone) {
         return FaultKind::RuntimeGone;
     }
     match broken.map(io::Error::kind) {

@@ -9,14 +9,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use dace_core::Instant;
 use foldhash::quality::RandomState;
-use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::sync::oneshot;
 
+use crate::Net;
 use crate::connection::Connection;
 #[cfg(feature = "http2")]
 use crate::http2::{Shared, Ticket};
+use crate::net::within;
 use crate::route::Route;
 
 /// How long a connection lies here before somebody looks whether it is still of use.
@@ -35,33 +36,47 @@ pub(crate) struct Bounds {
 }
 
 #[derive(Debug)]
-pub(crate) struct Pool {
-    idle: Mutex<Idle>,
+pub(crate) struct Pool<N: Net> {
+    net: N,
+    idle: Mutex<Idle<N>>,
     bounds: Bounds,
 }
 
-#[derive(Debug, Default)]
-struct Idle {
+#[derive(Debug)]
+struct Idle<N: Net> {
     /// The places stay while their connections are away, up to [`Bounds::total`] of them, and until the
     /// reaper has gone round.
-    routes: HashMap<Route, Vec<Parked>, RandomState>,
+    routes: HashMap<Route<N::Place>, Vec<Parked<N>>, RandomState>,
     /// How many connections of HTTP/1.1 lie here.
     count: usize,
     #[cfg(feature = "http2")]
-    shared: HashMap<Route, Arc<Shared>, RandomState>,
-    /// The task that closes what lies too long, or ended. It runs only while something lies here.
-    reaper: Option<AbortHandle>,
+    shared: HashMap<Route<N::Place>, Arc<Shared<N>>, RandomState>,
+    /// To the task that closes what lies too long, or ended, and runs only while something lies here. It ends
+    /// when this is dropped.
+    reaper: Option<oneshot::Sender<()>>,
 }
 
-impl Idle {
+impl<N: Net> Default for Idle<N> {
+    fn default() -> Self {
+        Self {
+            routes: HashMap::default(),
+            count: 0,
+            #[cfg(feature = "http2")]
+            shared: HashMap::default(),
+            reaper: None,
+        }
+    }
+}
+
+impl<N: Net> Idle<N> {
     /// Adds a connection of HTTP/1.1. Those that are too many come back.
-    fn add(&mut self, route: Route, new: Parked, bounds: Bounds) -> Vec<Parked> {
+    fn add(&mut self, route: Route<N::Place>, new: Parked<N>, bounds: Bounds) -> Vec<Parked<N>> {
         let parked = self.routes.entry(route).or_default();
         // Mostly the last, but for one that was taken away to be looked at.
         let at = parked.partition_point(|parked| parked.until <= new.until);
         parked.insert(at, new);
         let surplus = parked.len().saturating_sub(bounds.size);
-        let mut closed: Vec<Parked> = parked.drain(..surplus).collect();
+        let mut closed: Vec<_> = parked.drain(..surplus).collect();
         self.count = self.count + 1 - surplus;
         if self.count > bounds.total {
             closed.extend(self.take_oldest());
@@ -70,13 +85,17 @@ impl Idle {
     }
 
     /// Takes out what is too old, into `closed`, and what has lain here for [`QUIET`].
-    fn take_quiet(&mut self, now: Instant, closed: &mut Vec<Parked>) -> Vec<(Route, Parked)> {
+    fn take_quiet(
+        &mut self,
+        now: Instant,
+        closed: &mut Vec<Parked<N>>,
+    ) -> Vec<(Route<N::Place>, Parked<N>)> {
         let mut quiet = Vec::new();
         for (route, parked) in &mut self.routes {
             for candidate in std::mem::take(parked) {
                 if candidate.until <= now {
                     closed.push(candidate);
-                } else if candidate.seen + QUIET <= now {
+                } else if candidate.seen.after(QUIET) <= now {
                     quiet.push((route.clone(), candidate));
                 } else {
                     parked.push(candidate);
@@ -88,8 +107,8 @@ impl Idle {
     }
 
     /// The connection of HTTP/1.1 that has been here longest.
-    fn take_oldest(&mut self) -> Option<Parked> {
-        let since = |parked: &Vec<Parked>| parked.first().map(|parked| parked.until);
+    fn take_oldest(&mut self) -> Option<Parked<N>> {
+        let since = |parked: &Vec<Parked<N>>| parked.first().map(|parked| parked.until);
         let firsts = self.routes.iter().filter_map(|(route, parked)| Some((since(parked)?, route)));
         let route = firsts.min_by_key(|(since, _)| *since)?.1.clone();
         let parked = self.routes.get_mut(&route)?;
@@ -103,8 +122,8 @@ impl Idle {
 
     /// The connection of HTTP/2 that nobody has used for longest, if there are too many of those.
     #[cfg(feature = "http2")]
-    fn take_oldest_shared(&mut self, bounds: Bounds) -> Option<Arc<Shared>> {
-        let since = |shared: &Shared| shared.idle_until(bounds.idle_timeout);
+    fn take_oldest_shared(&mut self, bounds: Bounds) -> Option<Arc<Shared<N>>> {
+        let since = |shared: &Shared<N>| shared.idle_until(bounds.idle_timeout);
         let idle =
             || self.shared.iter().filter_map(|(route, shared)| Some((since(shared)?, route)));
         let route = match idle().count() > bounds.total {
@@ -116,20 +135,20 @@ impl Idle {
 }
 
 #[derive(Debug)]
-struct Parked {
-    connection: Connection,
+struct Parked<N: Net> {
+    connection: Connection<N>,
     until: Instant,
     /// When it was last known to be of use.
     seen: Instant,
 }
 
-impl Pool {
-    pub(crate) fn new(bounds: Bounds) -> Arc<Self> {
-        Arc::new(Self { idle: Mutex::default(), bounds })
+impl<N: Net> Pool<N> {
+    pub(crate) fn new(net: N, bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self { net, idle: Mutex::default(), bounds })
     }
 
     /// The connection that was parked last, if one can be used.
-    pub(crate) fn take(&self, route: &Route) -> Option<Connection> {
+    pub(crate) fn take(&self, route: &Route<N::Place>) -> Option<Connection<N>> {
         loop {
             let mut connection = self.pop(route)?;
             if connection.look() {
@@ -139,15 +158,15 @@ impl Pool {
     }
 
     /// The connection that was parked last and is not too old. It may have ended.
-    fn pop(&self, route: &Route) -> Option<Connection> {
-        let now = Instant::now();
+    fn pop(&self, route: &Route<N::Place>) -> Option<Connection<N>> {
+        let now = self.net.now();
         let mut idle = self.lock();
         let places = idle.routes.len();
         let parked = idle.routes.get_mut(route)?;
         let mut found = None;
         let mut closed = Vec::new();
         while let Some(candidate) = parked.pop() {
-            let age = now.saturating_duration_since(candidate.connection.born());
+            let age = now.since(candidate.connection.born());
             if candidate.until > now && age < self.bounds.max_age {
                 found = Some(candidate.connection);
                 break;
@@ -164,11 +183,9 @@ impl Pool {
     }
 
     /// Keeps `connection` for the next exchange. Of too many, the oldest goes.
-    pub(crate) fn park(self: &Arc<Self>, route: Route, connection: Connection) {
-        let now = Instant::now();
-        let Some(until) = now.checked_add(self.bounds.idle_timeout) else {
-            return;
-        };
+    pub(crate) fn park(self: &Arc<Self>, route: Route<N::Place>, connection: Connection<N>) {
+        let now = self.net.now();
+        let until = now.after(self.bounds.idle_timeout);
         let mut idle = self.lock();
         if !self.watch(&mut idle) {
             return;
@@ -180,8 +197,8 @@ impl Pool {
 
     /// A place on the connection that is shared on this route, if there is one.
     #[cfg(feature = "http2")]
-    pub(crate) fn join(self: &Arc<Self>, route: &Route) -> Option<Ticket> {
-        let now = Instant::now();
+    pub(crate) fn join(self: &Arc<Self>, route: &Route<N::Place>) -> Option<Ticket<N>> {
+        let now = self.net.now();
         let mut idle = self.lock();
         let shared = idle.shared.get(route)?;
         if shared.is_usable(now, self.bounds.max_age) {
@@ -195,7 +212,11 @@ impl Pool {
 
     /// Shares `shared` from now on. One that is there already is left to those who use it.
     #[cfg(feature = "http2")]
-    pub(crate) fn share(self: &Arc<Self>, route: &Route, shared: &Arc<Shared>) -> Ticket {
+    pub(crate) fn share(
+        self: &Arc<Self>,
+        route: &Route<N::Place>,
+        shared: &Arc<Shared<N>>,
+    ) -> Ticket<N> {
         let replaced = self.lock().shared.insert(route.clone(), shared.clone());
         drop(replaced);
         shared.ticket(Some((self.clone(), route.clone())))
@@ -203,7 +224,7 @@ impl Pool {
 
     /// Nobody uses `shared` any more, for now.
     #[cfg(feature = "http2")]
-    pub(crate) fn idle(self: &Arc<Self>, route: &Route, shared: &Arc<Shared>) {
+    pub(crate) fn idle(self: &Arc<Self>, route: &Route<N::Place>, shared: &Arc<Shared<N>>) {
         let mut idle = self.lock();
         if !idle.shared.get(route).is_some_and(|kept| Arc::ptr_eq(kept, shared)) {
             return;
@@ -217,21 +238,21 @@ impl Pool {
     }
 
     /// Whether there is somebody who closes what lies too long. Outside of a runtime nobody can be found anew.
-    fn watch(self: &Arc<Self>, idle: &mut Idle) -> bool {
-        if idle.reaper.as_ref().is_some_and(|reaper| !reaper.is_finished()) {
+    fn watch(self: &Arc<Self>, idle: &mut Idle<N>) -> bool {
+        if idle.reaper.as_ref().is_some_and(|reaper| !reaper.is_closed()) {
             return true;
         }
-        let Ok(runtime) = Handle::try_current() else {
-            return false;
-        };
-        let task = runtime.spawn(reap(Arc::downgrade(self)));
-        idle.reaper = Some(task.abort_handle());
-        true
+        let (reaper, over) = oneshot::channel();
+        let runs = self.net.spawn(reap(self.net.clone(), Arc::downgrade(self), over));
+        if runs {
+            idle.reaper = Some(reaper);
+        }
+        runs
     }
 
     /// Closes what is too old or has ended, and says when to look again: `None` if nothing is left.
     fn sweep(&self) -> Option<Instant> {
-        let now = Instant::now();
+        let now = self.net.now();
         let mut closed = Vec::new();
         let quiet = self.lock().take_quiet(now, &mut closed);
         // Out of the lock, since sockets are read. One that lies here while others come and go is not missed.
@@ -246,7 +267,7 @@ impl Pool {
         }
         idle.routes.retain(|_, parked| !parked.is_empty());
         let lying = idle.routes.values().flatten();
-        let next = lying.map(|parked| parked.until.min(parked.seen + QUIET)).min();
+        let next = lying.map(|parked| parked.until.min(parked.seen.after(QUIET))).min();
         #[cfg(feature = "http2")]
         let (next, retired) = self.sweep_shared(&mut idle, now, next);
         if next.is_none() {
@@ -263,10 +284,10 @@ impl Pool {
     #[cfg(feature = "http2")]
     fn sweep_shared(
         &self,
-        idle: &mut Idle,
+        idle: &mut Idle<N>,
         now: Instant,
         mut next: Option<Instant>,
-    ) -> (Option<Instant>, Vec<Arc<Shared>>) {
+    ) -> (Option<Instant>, Vec<Arc<Shared<N>>>) {
         let mut retired = Vec::new();
         idle.shared.retain(|_, shared| {
             let until = shared.idle_until(self.bounds.idle_timeout);
@@ -281,37 +302,33 @@ impl Pool {
         (next, retired)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Idle> {
+    fn lock(&self) -> MutexGuard<'_, Idle<N>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Pool {
-    fn drop(&mut self) {
-        if let Some(reaper) = self.lock().reaper.take() {
-            reaper.abort();
-        }
-    }
-}
-
-async fn reap(pool: Weak<Pool>) {
+async fn reap<N: Net>(net: N, pool: Weak<Pool<N>>, mut over: oneshot::Receiver<()>) {
     while let Some(next) = pool.upgrade().and_then(|pool| pool.sweep()) {
-        tokio::time::sleep_until(next).await;
+        if within(&net, next, &mut over).await.is_some() {
+            return;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use dace_core::Runtime as _;
     use dace_core::http::{Method, Request, Url};
     use tokio::io::{AsyncWriteExt, DuplexStream};
 
     use super::*;
+    use crate::piped::Piped;
     use crate::socket::Socket;
     use crate::wire::{Gauge, Wire};
 
     /// A pool of so many connections, so many a route, and the servers' ends of those that were made.
     struct Bench {
-        pool: Arc<Pool>,
+        pool: Arc<Pool<Piped>>,
         ends: Vec<DuplexStream>,
     }
 
@@ -319,19 +336,19 @@ mod tests {
         fn new(size: usize, total: usize) -> Self {
             let idle_timeout = Duration::from_secs(60);
             let bounds = Bounds { size, total, idle_timeout, max_age: Duration::MAX };
-            Self { pool: Pool::new(bounds), ends: Vec::new() }
+            Self { pool: Pool::new(Piped, bounds), ends: Vec::new() }
         }
 
         /// Parks a new connection to `host`. It is known by its number, as its limit of heads.
         async fn park(&mut self, host: &str) {
             let (near, far) = tokio::io::duplex(64);
             let wire = Wire {
-                socket: Socket::Memory(near),
+                socket: Socket::Plain(Box::new(near) as _),
                 gauge: Gauge::new(self.ends.len()),
                 #[cfg(feature = "http2")]
                 heads: None,
             };
-            let mut connection = Connection::open(wire, 8192, Instant::now()).await.unwrap();
+            let mut connection = Connection::<Piped>::open(wire, 8192, Piped.now()).await.unwrap();
             assert!(connection.look());
             self.ends.push(far);
             self.pool.park(route(host), connection);
@@ -343,9 +360,9 @@ mod tests {
         }
     }
 
-    fn route(host: &str) -> Route {
+    fn route(host: &str) -> Route<tokio::runtime::Id> {
         let url = Url::parse(&format!("http://{host}/")).unwrap();
-        Route::of(&Request::new(Method::GET, url)).unwrap()
+        Route::of(&Request::new(Method::GET, url), &Piped).unwrap()
     }
 
     #[tokio::test(start_paused = true)]

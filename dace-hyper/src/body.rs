@@ -12,40 +12,40 @@ use futures_core::Stream;
 use http_body::Body;
 use hyper::body::Incoming;
 
-use crate::HyperError;
 use crate::connection::Connection;
 #[cfg(feature = "http2")]
 use crate::http2::Ticket;
 use crate::pool::Pool;
 use crate::route::Route;
 use crate::upload::Progress;
+use crate::{HyperError, Net};
 
 /// The body of an answer. Dropping it before its end closes the connection; over HTTP/2, the stream.
-pub struct HyperBody {
+pub struct HyperBody<N: Net> {
     incoming: Incoming,
     reused: bool,
     progress: Arc<Progress>,
-    hold: Hold,
+    hold: Hold<N>,
     trailers: Vec<Header>,
 }
 
 /// What a body holds of its connection.
-pub(crate) enum Hold {
+pub(crate) enum Hold<N: Net> {
     /// Nothing any more: the exchange has ended.
     Nothing,
-    Lease(Lease),
+    Lease(Lease<N>),
     #[cfg(feature = "http2")]
-    Ticket(Ticket),
+    Ticket(Ticket<N>),
 }
 
 /// A connection on loan to an exchange, and where it goes afterwards, if anywhere.
-pub(crate) struct Lease {
-    pub(crate) connection: Connection,
-    pub(crate) route: Option<Route>,
-    pub(crate) pool: Arc<Pool>,
+pub(crate) struct Lease<N: Net> {
+    pub(crate) connection: Connection<N>,
+    pub(crate) route: Option<Route<N::Place>>,
+    pub(crate) pool: Arc<Pool<N>>,
 }
 
-impl Lease {
+impl<N: Net> Lease<N> {
     fn park(mut self) {
         self.connection.answered();
         self.connection.rest();
@@ -60,12 +60,12 @@ impl Lease {
     }
 }
 
-impl HyperBody {
+impl<N: Net> HyperBody<N> {
     pub(crate) fn new(
         incoming: Incoming,
         reused: bool,
         progress: Arc<Progress>,
-        hold: Hold,
+        hold: Hold<N>,
     ) -> Self {
         Self { incoming, reused, progress, hold, trailers: Vec::new() }
     }
@@ -132,7 +132,7 @@ impl HyperBody {
     }
 }
 
-impl Stream for HyperBody {
+impl<N: Net> Stream for HyperBody<N> {
     type Item = Result<Bytes, HyperError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -161,7 +161,7 @@ impl Stream for HyperBody {
                         }
                     }
                     this.hold = Hold::Nothing;
-                    let error = HyperError::in_body(this.reused, over_http2, error);
+                    let error = HyperError::in_body::<N>(this.reused, over_http2, error);
                     return Poll::Ready(Some(Err(error)));
                 }
                 None => {
@@ -173,7 +173,7 @@ impl Stream for HyperBody {
     }
 }
 
-impl Hold {
+impl<N: Net> Hold<N> {
     fn is_ticket(&self) -> bool {
         #[cfg(feature = "http2")]
         if let Self::Ticket(_) = self {
@@ -183,7 +183,7 @@ impl Hold {
     }
 }
 
-impl Drop for HyperBody {
+impl<N: Net> Drop for HyperBody<N> {
     /// A reader that knows the length may stop before it is told of the end.
     fn drop(&mut self) {
         let ended = self.incoming.is_end_stream();
@@ -206,7 +206,7 @@ impl Drop for HyperBody {
     }
 }
 
-impl fmt::Debug for HyperBody {
+impl<N: Net> fmt::Debug for HyperBody<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HyperBody").finish_non_exhaustive()
     }

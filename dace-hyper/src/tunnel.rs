@@ -3,8 +3,7 @@
 //! hyper-util's says of a refusal no more than that it was one; a person needs the status.
 
 use dace_core::http::{FaultKind, Proxy};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::HyperError;
 
@@ -13,7 +12,7 @@ const HEAD_LIMIT: usize = 16 * 1024;
 
 /// Asks `proxy`, at the other end of `socket`, for a connection to `authority` (host and port).
 pub(crate) async fn open(
-    socket: &mut TcpStream,
+    socket: &mut (impl AsyncRead + AsyncWrite + Unpin),
     proxy: &Proxy,
     authority: &str,
 ) -> Result<(), HyperError> {
@@ -39,7 +38,10 @@ pub(crate) async fn open(
 
 /// The head of the proxy's answer, and not a byte more: what follows belongs to the tunnel, where the
 /// server does not speak first.
-async fn read_head(socket: &mut TcpStream, proxy: &Proxy) -> Result<Vec<u8>, HyperError> {
+async fn read_head(
+    socket: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    proxy: &Proxy,
+) -> Result<Vec<u8>, HyperError> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.windows(4).any(|window| window == b"\r\n\r\n") {

@@ -5,12 +5,13 @@ use std::io;
 
 use dace_core::ConfigError;
 use dace_core::http::{FaultKind, HttpSettings};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::HyperError;
 use crate::socket::Socket;
 
-pub(crate) type Tls = Infallible;
+/// There is no configuration of TLS: no feature brings it.
+pub type Tls = Infallible;
 
 #[derive(Debug)]
 pub(crate) struct Security;
@@ -37,7 +38,11 @@ impl Security {
         Err(HyperError::unsent(FaultKind::Unsupported, what))
     }
 
-    pub(crate) async fn secure(&self, _: &str, _: TcpStream) -> Result<(Socket, bool), HyperError> {
+    pub(crate) async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        _: &str,
+        _: S,
+    ) -> Result<(Socket<S>, bool), HyperError> {
         self.check()?;
         Err(HyperError::unsent(FaultKind::Unsupported, "no TLS"))
     }

@@ -11,31 +11,31 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use dace_core::Instant;
 use http_body::{Body as _, Frame};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::time::Instant;
 
-use crate::HyperError;
 use crate::relay::Relay;
 use crate::upload::Upload;
 use crate::wire::{Gauge, Wire};
+use crate::{HyperError, Net};
 
 /// hyper wants room for at least this much; a smaller `head_limit` still binds.
 const SMALLEST_BUFFER: usize = 8192;
 
-type Driver = http1::Connection<TokioIo<Wire>, Upload>;
+type Driver<S> = http1::Connection<TokioIo<Wire<S>>, Upload>;
 
 /// A connection of HTTP/1.1. In a box, since it is moved about.
-pub(crate) struct Connection(Box<Inner>);
+pub(crate) struct Connection<N: Net>(Box<Inner<N>>);
 
-struct Inner {
+struct Inner<N: Net> {
     sender: SendRequest<Upload>,
     /// Gone once it has ended, and the socket with it. Nobody ever waits for the lock: it lets an answer be
     /// lent to other threads.
-    driver: Mutex<Option<Driver>>,
+    driver: Mutex<Option<Driver<N::Stream>>>,
     relay: Arc<Relay>,
     /// The relay, as what the driver is polled with.
     waker: Waker,
@@ -44,10 +44,10 @@ struct Inner {
     reused: bool,
 }
 
-impl Connection {
+impl<N: Net> Connection<N> {
     /// Begins with HTTP/1.1 on a connected socket. `born` is when the connection began to be made.
     pub(crate) async fn open(
-        wire: Wire,
+        wire: Wire<N::Stream>,
         head_limit: usize,
         born: Instant,
     ) -> Result<Self, HyperError> {
@@ -68,7 +68,7 @@ impl Connection {
     pub(crate) fn begin(
         &mut self,
         message: http::Request<Upload>,
-    ) -> impl Future<Output = Answer> + use<> {
+    ) -> impl Future<Output = Answer> + use<N> {
         self.0.gauge.begin();
         self.0.gauge.listen();
         let Inner { sender, relay, .. } = &mut *self.0;
@@ -171,7 +171,7 @@ impl Connection {
 /// What becomes of a request until its head is there.
 pub(crate) type Answer = Result<http::Response<Incoming>, TrySendError<http::Request<Upload>>>;
 
-impl fmt::Debug for Connection {
+impl<N: Net> fmt::Debug for Connection<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("gauge", &self.0.gauge)

@@ -9,15 +9,16 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dace_core::Instant;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::time::Instant;
+use hyper_util::rt::TokioIo;
 
-use crate::HyperError;
+use crate::background::{Executor, Timer};
 use crate::pool::Pool;
 use crate::route::Route;
 use crate::upload::Upload;
 use crate::wire::{Gauge, Wire};
+use crate::{HyperError, Net};
 
 /// How many exchanges in a row may be given up without a byte from the server.
 const SILENCES: u32 = 3;
@@ -37,8 +38,12 @@ impl Default for Ping {
     }
 }
 
+/// Where a connection lies when nobody uses it.
+type Home<N> = (Arc<Pool<N>>, Route<<N as Net>::Place>);
+
 /// A connection that exchanges share.
-pub(crate) struct Shared {
+pub(crate) struct Shared<N> {
+    net: N,
     sender: SendRequest<Upload>,
     gauge: Arc<Gauge>,
     born: Instant,
@@ -58,17 +63,18 @@ struct State {
     broken: bool,
 }
 
-impl Shared {
+impl<N: Net> Shared<N> {
     /// Begins with HTTP/2 on a connected socket.
     pub(crate) async fn open(
-        wire: Wire,
+        net: N,
+        wire: Wire<N::Stream>,
         head_limit: usize,
         ping: Ping,
         born: Instant,
     ) -> Result<Arc<Self>, HyperError> {
         let gauge = wire.gauge.clone();
-        let (sender, driver) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
+        let (sender, driver) = http2::Builder::new(Executor(net.clone()))
+            .timer(Timer::new(net.clone()))
             .keep_alive_interval(ping.every)
             .keep_alive_timeout(ping.patience)
             .keep_alive_while_idle(false)
@@ -77,15 +83,15 @@ impl Shared {
             .await
             .map_err(|error| HyperError::given_back(false, error))?;
         // Its errors reach the exchanges that they concern.
-        tokio::spawn(async move { drop(driver.await) });
+        net.spawn(async move { drop(driver.await) });
         let state =
             State { open: 0, idle_since: born, silences: 0, answered: false, broken: false };
-        Ok(Arc::new(Self { sender, gauge, born, state: Mutex::new(state) }))
+        Ok(Arc::new(Self { net, sender, gauge, born, state: Mutex::new(state) }))
     }
 
     /// Whether another exchange may begin on it.
     pub(crate) fn is_usable(&self, now: Instant, max_age: Duration) -> bool {
-        let young = now.saturating_duration_since(self.born) < max_age;
+        let young = now.since(self.born) < max_age;
         let state = self.lock();
         young && !self.sender.is_closed() && !state.broken && state.silences < SILENCES
     }
@@ -93,11 +99,11 @@ impl Shared {
     /// When it will have been idle for too long; none while it is in use.
     pub(crate) fn idle_until(&self, timeout: Duration) -> Option<Instant> {
         let state = self.lock();
-        (state.open == 0).then(|| state.idle_since.checked_add(timeout)).flatten()
+        (state.open == 0).then(|| state.idle_since.after(timeout))
     }
 
     /// The right to have one exchange on it. With a `pool` it lies there afterwards.
-    pub(crate) fn ticket(self: &Arc<Self>, pool: Option<(Arc<Pool>, Route)>) -> Ticket {
+    pub(crate) fn ticket(self: &Arc<Self>, pool: Option<Home<N>>) -> Ticket<N> {
         let mut state = self.lock();
         state.open += 1;
         let reused = state.answered;
@@ -117,9 +123,9 @@ impl Shared {
 }
 
 /// One exchange on a shared connection.
-pub(crate) struct Ticket {
-    shared: Arc<Shared>,
-    pool: Option<(Arc<Pool>, Route)>,
+pub(crate) struct Ticket<N: Net> {
+    shared: Arc<Shared<N>>,
+    pool: Option<Home<N>>,
     /// What had come from the server when last something was heard.
     mark: usize,
     /// Whether the exchange waits for the server.
@@ -127,7 +133,7 @@ pub(crate) struct Ticket {
     pub(crate) reused: bool,
 }
 
-impl Ticket {
+impl<N: Net> Ticket<N> {
     pub(crate) fn sender(&self) -> SendRequest<Upload> {
         self.shared.sender.clone()
     }
@@ -166,7 +172,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl<N: Net> Drop for Ticket<N> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         if self.waiting {
@@ -177,7 +183,7 @@ impl Drop for Ticket {
         self.shared.gauge.open.store(state.open, Ordering::Relaxed);
         let idle = state.open == 0;
         if idle {
-            state.idle_since = Instant::now();
+            state.idle_since = self.shared.net.now();
         }
         drop(state);
         if let Some((pool, route)) = self.pool.take().filter(|_| idle) {
@@ -186,7 +192,7 @@ impl Drop for Ticket {
     }
 }
 
-impl fmt::Debug for Shared {
+impl<N: Net> fmt::Debug for Shared<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("state", &self.lock()).finish_non_exhaustive()
     }
@@ -198,7 +204,9 @@ mod tests {
     use dace_wire::{Gate, Server, Step, get, run, streams};
 
     use super::*;
-    use crate::HyperBackend;
+    use crate::piped::Piped;
+
+    type HyperBackend = crate::HyperBackend<Piped>;
 
     /// Nobody gives the exchange up, and the connection stays open: only a ping can tell.
     #[tokio::test(flavor = "multi_thread")]

@@ -5,16 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// A connected socket.
 #[derive(Debug)]
-pub(crate) enum Socket {
-    Plain(TcpStream),
+pub(crate) enum Socket<S> {
+    Plain(S),
     #[cfg(any(feature = "rustls", feature = "rustls-ring"))]
-    Secure(Box<tokio_rustls::client::TlsStream<TcpStream>>),
-    #[cfg(test)]
-    Memory(tokio::io::DuplexStream),
+    Secure(Box<tokio_rustls::client::TlsStream<S>>),
 }
 
 /// Does the same with either.
@@ -24,27 +21,23 @@ macro_rules! either {
             Socket::Plain($inner) => $work,
             #[cfg(any(feature = "rustls", feature = "rustls-ring"))]
             Socket::Secure($inner) => $work,
-            #[cfg(test)]
-            Socket::Memory($inner) => $work,
         }
     };
 }
 
-impl Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Ends a TLS session as far as that can be done without waiting.
     pub(crate) fn goodbye(&mut self, cx: &mut Context<'_>) {
         match self {
             Self::Plain(_) => {}
             #[cfg(any(feature = "rustls", feature = "rustls-ring"))]
             Self::Secure(socket) => drop(Pin::new(socket).poll_shutdown(cx)),
-            #[cfg(test)]
-            Self::Memory(_) => {}
         }
         let _ = cx;
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -54,7 +47,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

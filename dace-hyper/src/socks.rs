@@ -7,8 +7,7 @@ use std::io;
 use std::net::IpAddr;
 
 use dace_core::http::{FaultKind, Proxy};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::HyperError;
 
@@ -38,7 +37,7 @@ impl From<io::Error> for Refusal {
 /// Asks `proxy`, at the other end of `socket`, for a connection to `host` (a name or an address) and
 /// `port`. The inner error is that the proxy did not get there, and might get to another address.
 pub(crate) async fn open(
-    socket: &mut TcpStream,
+    socket: &mut (impl AsyncRead + AsyncWrite + Unpin),
     proxy: &Proxy,
     host: &str,
     port: u16,
@@ -56,14 +55,14 @@ pub(crate) async fn open(
 }
 
 async fn negotiate(
-    socket: &mut TcpStream,
+    socket: &mut (impl AsyncRead + AsyncWrite + Unpin),
     credentials: Option<(&str, &str)>,
     host: &str,
     port: u16,
 ) -> Result<(), Refusal> {
     let method = credentials.map_or(NO_SIGN_IN, |_| USER_AND_PASSWORD);
     socket.write_all(&[VERSION, 1, method]).await?;
-    match (read::<2>(socket).await?, credentials) {
+    match (read(socket).await?, credentials) {
         ([VERSION, NO_SIGN_IN], None) => {}
         ([VERSION, USER_AND_PASSWORD], Some((user, password))) => {
             sign_in(socket, user, password).await?;
@@ -92,7 +91,11 @@ async fn negotiate(
     answer(socket).await
 }
 
-async fn sign_in(socket: &mut TcpStream, user: &str, password: &str) -> Result<(), Refusal> {
+async fn sign_in(
+    socket: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    user: &str,
+    password: &str,
+) -> Result<(), Refusal> {
     let mut ask = vec![1];
     push_text(&mut ask, user, "the user is longer than 255 bytes")?;
     push_text(&mut ask, password, "the password is longer than 255 bytes")?;
@@ -104,7 +107,7 @@ async fn sign_in(socket: &mut TcpStream, user: &str, password: &str) -> Result<(
 }
 
 /// The answer, with the address that the proxy connects from, which nobody needs.
-async fn answer(socket: &mut TcpStream) -> Result<(), Refusal> {
+async fn answer(socket: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<(), Refusal> {
     let [version, code, _, kind] = read(socket).await?;
     if version != VERSION {
         return Err(Refusal::Says("it speaks no SOCKS 5"));
@@ -113,8 +116,8 @@ async fn answer(socket: &mut TcpStream) -> Result<(), Refusal> {
         return Err(Refusal::Unreachable(refusal));
     }
     match kind {
-        IPV4 => read::<6>(socket).await.map(drop)?,
-        IPV6 => read::<18>(socket).await.map(drop)?,
+        IPV4 => read(socket).await.map(|_: [u8; 6]| ())?,
+        IPV6 => read(socket).await.map(|_: [u8; 18]| ())?,
         NAME => {
             let [length] = read(socket).await?;
             let mut rest = vec![0; usize::from(length) + 2];
@@ -137,7 +140,7 @@ fn refusal(code: u8) -> Option<&'static str> {
     })
 }
 
-async fn read<const N: usize>(socket: &mut TcpStream) -> io::Result<[u8; N]> {
+async fn read<const N: usize>(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     socket.read_exact(&mut bytes).await?;
     Ok(bytes)

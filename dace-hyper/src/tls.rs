@@ -14,14 +14,14 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 use rustls_platform_verifier::BuilderVerifierExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use crate::HyperError;
 use crate::socket::Socket;
 
 /// The configuration that `tls` takes.
-pub(crate) type Tls = ClientConfig;
+pub type Tls = ClientConfig;
 
 const H2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
@@ -66,11 +66,11 @@ impl Security {
     }
 
     /// Shakes hands with `host`: the secured socket, and whether HTTP/2 is spoken on it.
-    pub(crate) async fn secure(
+    pub(crate) async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         host: &str,
-        socket: TcpStream,
-    ) -> Result<(Socket, bool), HyperError> {
+        socket: S,
+    ) -> Result<(Socket<S>, bool), HyperError> {
         let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(name).map_err(|error| {
             HyperError::before(FaultKind::Tls, "TLS: the host is no name of a server", error)

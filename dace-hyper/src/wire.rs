@@ -124,15 +124,15 @@ impl Gauge {
 
 /// A socket that keeps its [`Gauge`].
 #[derive(Debug)]
-pub(crate) struct Wire {
-    pub(crate) socket: Socket,
+pub(crate) struct Wire<S: AsyncRead + AsyncWrite + Unpin> {
+    pub(crate) socket: Socket<S>,
     pub(crate) gauge: Arc<Gauge>,
     /// Counts heads, on a connection of HTTP/2.
     #[cfg(feature = "http2")]
     pub(crate) heads: Option<crate::heads::Heads>,
 }
 
-impl AsyncRead for Wire {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -163,7 +163,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -196,7 +196,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-impl Drop for Wire {
+impl<S: AsyncRead + AsyncWrite + Unpin> Drop for Wire<S> {
     /// Over TLS, a server that is left without a goodbye takes that for an attack.
     fn drop(&mut self) {
         self.socket.goodbye(&mut Context::from_waker(Waker::noop()));
