@@ -137,9 +137,8 @@ impl<N: Net> HyperBackend<N> {
                 return Err(HyperError::unsent(FaultKind::RuntimeGone, what));
             };
             let persistent = request.options.persistent;
-            let progress = Arc::new(Progress::default());
             let (url, within) = (request.url.clone(), request.options.connect_timeout);
-            let message = Message::new(request, progress.clone())?;
+            let (message, progress) = Message::new(request)?;
             let (mut connection, message) = {
                 let link = match self.at_hand(&route, persistent) {
                     Some(link) => link,
@@ -331,7 +330,7 @@ fn failed<N: Net>(
 async fn over_http2<N: Net>(
     mut ticket: crate::http2::Ticket<N>,
     message: http::Request<Upload>,
-    progress: Arc<Progress>,
+    progress: Progress,
 ) -> Result<Response<HyperHead, HyperBody<N>>, HyperError> {
     let reused = ticket.reused;
     let answer = match ticket.sender().try_send_request(message).await {

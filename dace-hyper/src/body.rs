@@ -24,7 +24,7 @@ use crate::{HyperError, Net};
 pub struct HyperBody<N: Net> {
     incoming: Incoming,
     reused: bool,
-    progress: Arc<Progress>,
+    progress: Progress,
     hold: Hold<N>,
     trailers: Vec<Header>,
 }
@@ -55,18 +55,13 @@ impl<N: Net> Lease<N> {
     }
 
     /// Whether nothing of the request is left to send, as far as this side can tell.
-    fn has_sent(&self, progress: &Arc<Progress>) -> bool {
+    fn has_sent(&self, progress: &Progress) -> bool {
         progress.is_over() && !self.connection.gauge().is_blocked()
     }
 }
 
 impl<N: Net> HyperBody<N> {
-    pub(crate) fn new(
-        incoming: Incoming,
-        reused: bool,
-        progress: Arc<Progress>,
-        hold: Hold<N>,
-    ) -> Self {
+    pub(crate) fn new(incoming: Incoming, reused: bool, progress: Progress, hold: Hold<N>) -> Self {
         Self { incoming, reused, progress, hold, trailers: Vec::new() }
     }
 

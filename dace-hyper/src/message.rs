@@ -1,7 +1,5 @@
 //! A request in hyper's words.
 
-use std::sync::Arc;
-
 use dace_core::Scheme;
 use dace_core::http::{FaultKind, Proxy, Request, Url};
 use http::header::{self, HeaderName};
@@ -22,7 +20,8 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    pub(crate) fn new(request: Request, progress: Arc<Progress>) -> Result<Self, HyperError> {
+    /// And what will be known of its body.
+    pub(crate) fn new(request: Request) -> Result<(Self, Progress), HyperError> {
         let Request { method, url, headers, body, options, .. } = request;
         let mut map = HeaderMap::with_capacity(headers.len() + 3);
         // First, since some servers want to see it first.
@@ -38,14 +37,16 @@ impl Message {
             value.set_sensitive(header.is_sensitive());
             map.append(name, value);
         }
-        Ok(Self {
+        let (upload, progress) = Upload::new(body.into_payload());
+        let message = Self {
             method: Method::from_bytes(method.as_str().as_bytes()).map_err(invalid)?,
             headers: map,
             path: PathAndQuery::from_maybe_shared(url.shared_path_and_query()).map_err(invalid)?,
-            upload: Upload::new(body.into_payload(), progress),
+            upload,
             url,
             persistent: options.persistent,
-        })
+        };
+        Ok((message, progress))
     }
 
     /// For HTTP/1.1: one framing header, a `Host`, and the origin form, or the absolute form with what

@@ -14,11 +14,14 @@ use http_body::{Body, Frame, SizeHint};
 /// known to be unsent.
 const PIECE: usize = 16 * 1024;
 
-/// The body of a request, as hyper takes it.
-pub(crate) struct Upload {
+/// The body of a request, as hyper takes it. It is moved about with its request, and mostly there is none.
+pub(crate) struct Upload(Option<Box<Something>>);
+
+/// Something to send.
+struct Something {
     content: Content,
     /// Dropped with the upload: so the other end knows that hyper has done with it.
-    progress: Arc<Progress>,
+    fate: Arc<Fate>,
 }
 
 enum Content {
@@ -46,9 +49,12 @@ pub(crate) enum UploadError {
     Ended,
 }
 
-/// What is known about an upload while hyper has it.
+/// What is known about an upload while hyper has it. Of one that is empty there is nothing to know.
+#[derive(Debug)]
+pub(crate) struct Progress(Option<Arc<Fate>>);
+
 #[derive(Debug, Default)]
-pub(crate) struct Progress(Mutex<Known>);
+struct Fate(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -59,20 +65,23 @@ struct Known {
 
 impl Progress {
     /// Whether hyper has done with the upload: this is the only end left.
-    pub(crate) fn is_over(self: &Arc<Self>) -> bool {
-        Arc::strong_count(self) == 1
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.as_ref().is_none_or(|fate| Arc::strong_count(fate) == 1)
     }
 
     /// Why the upload failed, if that is what happened.
     pub(crate) fn take_failure(&self) -> Option<UploadError> {
-        self.lock().failure.take()
+        self.0.as_ref()?.lock().failure.take()
     }
 
     /// The answer is over, so nobody needs the rest. On a connection of its own an upload ends with
     /// that; a stream among others would go on for as long as the connection.
     #[cfg(feature = "http2")]
     pub(crate) fn give_up(&self) {
-        let mut known = self.lock();
+        let Some(fate) = &self.0 else {
+            return;
+        };
+        let mut known = fate.lock();
         known.given_up = true;
         let waker = known.waker.take();
         drop(known);
@@ -80,7 +89,9 @@ impl Progress {
             waker.wake();
         }
     }
+}
 
+impl Fate {
     fn fail(&self, failure: UploadError) -> UploadError {
         self.lock().failure = Some(failure);
         UploadError::Ended
@@ -92,23 +103,29 @@ impl Progress {
 }
 
 impl Upload {
-    pub(crate) fn new(payload: Payload, progress: Arc<Progress>) -> Self {
+    pub(crate) fn new(payload: Payload) -> (Self, Progress) {
         let content = match payload {
             Payload::Bytes(bytes) if !bytes.is_empty() => Content::Bytes(bytes),
-            Payload::Stream { length: Some(0), .. } => Content::Done,
+            Payload::Stream { length: Some(0), .. } => return (Self(None), Progress(None)),
             Payload::Stream { stream, length } => {
                 Content::Stream { stream, left: length, last: None }
             }
-            _ => Content::Done,
+            _ => return (Self(None), Progress(None)),
         };
-        Self { content, progress }
+        let fate = Arc::new(Fate::default());
+        let progress = Progress(Some(fate.clone()));
+        (Self(Some(Box::new(Something { content, fate }))), progress)
     }
 
     /// Whether hyper has to be told to frame it in chunks.
     pub(crate) fn is_chunked(&self) -> bool {
-        matches!(self.content, Content::Stream { left: None, .. })
+        self.0
+            .as_ref()
+            .is_some_and(|upload| matches!(upload.content, Content::Stream { left: None, .. }))
     }
+}
 
+impl Something {
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadError>>> {
         match &mut self.content {
             Content::Done => Poll::Ready(None),
@@ -120,7 +137,7 @@ impl Upload {
                 Poll::Ready(Some(Ok(piece)))
             }
             Content::Stream { stream, left, last } => {
-                let mut known = self.progress.lock();
+                let mut known = self.fate.lock();
                 if known.given_up {
                     return Poll::Ready(Some(Err(UploadError::Ended)));
                 }
@@ -144,7 +161,7 @@ impl Upload {
                     }
                 };
                 self.content = Content::Done;
-                Poll::Ready(item.map(|item| item.map_err(|error| self.progress.fail(error))))
+                Poll::Ready(item.map(|item| item.map_err(|error| self.fate.fail(error))))
             }
         }
     }
@@ -178,15 +195,21 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        self.poll_data(cx).map_ok(Frame::data)
+        match &mut self.0 {
+            None => Poll::Ready(None),
+            Some(upload) => upload.poll_data(cx).map_ok(Frame::data),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.content, Content::Done)
+        self.0.as_ref().is_none_or(|upload| matches!(upload.content, Content::Done))
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
+        let Some(upload) = &self.0 else {
+            return SizeHint::with_exact(0);
+        };
+        match &upload.content {
             Content::Done => SizeHint::with_exact(0),
             Content::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Stream { left: Some(left), last, .. } => {
