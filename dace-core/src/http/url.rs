@@ -93,6 +93,9 @@ impl Url {
     /// Every [`UrlError`] but `Relative`.
     pub fn join(&self, reference: &str) -> Result<Self, UrlError> {
         if let Some(path) = plain_path(reference) {
+            if reference.as_bytes() == &self.0.text[self.0.path..] {
+                return Ok(self.clone());
+            }
             let before = &self.0.text[..self.0.path];
             let text = [before, reference.as_bytes()].concat();
             let query = before.len() + path;
@@ -432,6 +435,10 @@ mod tests {
             }
         }
         assert!(plain > 5_000, "{plain}");
+        let root = Url::parse("http://a/").unwrap();
+        assert!(Arc::ptr_eq(&root.join("/").unwrap().0, &root.0), "what it is already");
+        let other = Url::parse("http://a//b").unwrap().join("//b").unwrap();
+        assert_eq!(other.as_str(), "http://b/");
         for slow in ["", "a", "//b/", "/a/../b", "/./", "/%2e%2e/", "/#f", "/a b", "/ü", "/a\\b"] {
             assert_eq!(plain_path(slow), None, "{slow:?}");
         }
