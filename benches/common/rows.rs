@@ -2,15 +2,15 @@
 //! them alike, and the table that comes of it.
 
 use std::fmt::Write as _;
-use std::hint::black_box;
-use std::sync::Barrier;
+use std::hint::{black_box, spin_loop};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use super::clock;
 
 /// Calls in one sample.
-pub(crate) const CALLS: u64 = 5_000;
+const CALLS: u64 = 5_000;
 
 /// A round in which some subject took more than so many times its median was disturbed.
 const DISTURBED: f64 = 1.5;
@@ -112,14 +112,14 @@ impl Row {
     ) -> Self {
         let tokio = tokio.clone();
         let run = Box::new(move |calls| {
-            let barrier = Barrier::new(2);
+            let arrived = AtomicU32::new(0);
             thread::scope(|scope| {
                 let threads = [(); 2].map(|()| {
-                    let (barrier, tokio) = (&barrier, &tokio);
+                    let (arrived, tokio) = (&arrived, &tokio);
                     let (mut handle, call) = (handle(), call.clone());
                     scope.spawn(move || {
                         let _entered = tokio.enter();
-                        barrier.wait();
+                        meet(arrived);
                         let start = clock();
                         for _ in 0..calls {
                             black_box(call(&mut handle));
@@ -195,6 +195,15 @@ impl Subject {
 
     fn minimum(&self) -> f64 {
         self.samples[0]
+    }
+}
+
+/// Returns to two threads when both run. One that slept would be woken where the other runs, and the two would
+/// take turns.
+pub(crate) fn meet(arrived: &AtomicU32) {
+    arrived.fetch_add(1, Ordering::AcqRel);
+    while arrived.load(Ordering::Acquire) < 2 {
+        spin_loop();
     }
 }
 
