@@ -1,43 +1,42 @@
 //! What a call costs around a future that is ready at once, beside its peers in the same run.
 //!
 //! ```text
-//! cargo bench --all-features --bench call_overhead                # some 20 s, a Markdown table
+//! cargo bench --all-features --bench call_overhead                # some 30 s, a Markdown table
 //! cargo bench --all-features --bench call_overhead -- --quick     # some 3 s
 //! cargo bench --all-features --bench call_overhead -- --json
 //! ```
 //!
 //! Subjects: **dace** with everything on (three targets by peak-EWMA, both timeouts, retries with a
 //! budget, a limit, breakers); **tower** (timeout, retry with a budget, concurrency limit) with
-//! **failsafe**'s breaker, which has no balancer; and a **floor**, the least that a limit, a breaker,
-//! a balancer over three and a lazy timer can cost, in a few atomics. Nothing is logged or observed;
-//! the limit is 2^20 and retries do not wait.
+//! **failsafe**'s breaker or with **tower-resilience**'s; **tower-resilience** alone (its time limiter,
+//! retry with a budget, bulkhead and breaker), none of which has a balancer; and a **floor**, the least
+//! that a limit, a breaker, a balancer over three and a lazy timer can cost, in a few atomics. Nothing is
+//! logged or observed; the limit is 2^20 and retries do not wait, but that tower-resilience's go by a
+//! timer all the same.
 //!
 //! All subjects of a row take turns in short samples, so that whatever else the machine does hits all
 //! of them alike: read the ratios. The median is the figure, the minimum says how quiet the machine
 //! was. Allocations are counted on the calling thread, in a run of their own.
 
 use std::fmt::Write as _;
-use std::future::{Future, Ready, poll_fn, ready};
+use std::future::{Future, poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
-use dace::{Breaker, Budget};
-use failsafe::failure_policy::{ConsecutiveFailures, OrElse, SuccessRateOverTimeWindow};
-use failsafe::futures::CircuitBreaker as _;
-use failsafe::{FailurePolicy as _, StateMachine, backoff, failure_policy};
-use tower::limit::ConcurrencyLimit;
-use tower::retry::Retry;
-use tower::retry::budget::{Budget as _, TpsBudget};
-use tower::timeout::Timeout;
-use tower::{Service, ServiceBuilder};
+use dace::{Breaker, Budget, Dependency, NoHttp, Runtime};
+use tokio::runtime::Handle;
+use tower::{BoxError, Service};
 
 mod common;
 
+use common::peers::{
+    Floor, Tower, breaker, open, resilience, standard, succeed, tower, tower_and_resilience,
+};
 use common::rows::{self, Row, rounds};
-use common::{Failed, LIMIT, Nothing, RETRIES, TIMEOUT, clock, dace, now_or_never};
+use common::tails::{self, Tail};
+use common::{Coarse, Failed, Nothing, Tokio, dace, dace_on, now_or_never};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -48,48 +47,70 @@ fn main() {
         .build()
         .expect("a runtime without a thread of its own");
     let _entered = tokio.enter();
+    // For those who wait: its timers fire on a thread of its own.
+    let driven = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .expect("a runtime with a thread");
+    let driven = driven.handle();
 
     let mut rows = [
-        happy_path(3),
-        rejected(),
-        second_attempt_succeeds(),
-        two_threads(tokio.handle()),
-        happy_path(1_000),
+        happy_path(),
+        rejected(driven),
+        second_attempt_succeeds(driven),
+        two_threads(tokio.handle(), driven),
         waiting_once(),
+        coarse_clock(),
         observed(),
-        known_netlocs(10),
-        known_netlocs(10_000),
+        known_targets(),
+        known_netlocs(),
     ];
     for row in &mut rows {
         row.measure(rounds);
     }
-    println!("{}", told(&rows, has("--json")));
+    let mut tails = rejected_by_two(tokio.handle(), driven);
+    tails::measure(&mut tails, rounds);
+    println!("{}", told(&rows, &tails, has("--json")));
 }
 
 // Rows.
 
-fn happy_path(targets: usize) -> Row {
-    let dace = dace(targets, |builder| builder);
-    let mut tower = tower(breaker(5, 0.8), succeed);
-    let floor = Floor::new();
-    Row::new(match targets {
-        3 => "success at once",
-        _ => "the same, dace with 1,000 targets",
-    })
-    .subject("dace", move || {
-        now_or_never(dace.call(|_| ready(Ok::<_, Failed>(1)))).expect("success")
-    })
-    .subject("tower + failsafe", move || tower.call(true).expect("success"))
-    .subject("floor", move || {
-        now_or_never(floor.call(|_| ready(Ok::<_, Failed>(1)))).expect("success")
-    })
+/// A call that succeeds at once.
+fn well(dace: Dependency<impl Runtime, NoHttp>) -> impl FnMut() -> u64 + 'static {
+    move || now_or_never(dace.call(|_| ready(Ok::<_, Failed>(1)))).expect("success")
+}
+
+fn happy_path() -> Row {
+    let mut failsafe = tower(breaker(5, 0.8), succeed);
+    let closed = standard().build().expect("the settings are right");
+    let mut both = tower_and_resilience(&closed, succeed);
+    let mut resilience = resilience(&closed, succeed);
+    Row::new("success at once")
+        .subject("dace", well(dace(3, |builder| builder)))
+        .subject("tower + failsafe", move || failsafe.call(true).expect("success"))
+        .subject("tower + tower-resilience's breaker", move || both.call(true).expect("success"))
+        .subject("tower-resilience", move || resilience.call(true).expect("success"))
+        .slow(1_000)
+        .subject("floor", on_floor(Floor::new(Tokio::new())))
+}
+
+fn on_floor(floor: Floor<impl Runtime>) -> impl FnMut() -> u64 + 'static {
+    move || now_or_never(floor.call(|_| ready(Ok::<_, Failed>(1)))).expect("success")
+}
+
+/// With a clock that costs next to nothing.
+fn coarse_clock() -> Row {
+    Row::new("success at once, a coarse clock")
+        .subject("dace", well(dace_on(Coarse::new(), 3, |builder| builder)))
+        .subject("floor", on_floor(Floor::new(Coarse::new())))
 }
 
 /// The function is pending once: a timer is made, and dropped.
 fn waiting_once() -> Row {
     let dace = dace(3, |builder| builder);
     let mut tower = tower(breaker(5, 0.8), |_| Once(true));
-    let floor = Floor::new();
+    let floor = Floor::new(Tokio::new());
     Row::new("pending once, then success")
         .subject("dace", move || poll_twice(dace.call(|_| Once(true))).expect("success"))
         .subject("tower + failsafe", move || {
@@ -101,28 +122,34 @@ fn waiting_once() -> Row {
 
 /// With somebody who looks, and does nothing.
 fn observed() -> Row {
-    let dace = dace(3, |builder| builder.observer(Nothing));
-    Row::new("success at once, an observer that does nothing").subject("dace", move || {
-        now_or_never(dace.call(|_| ready(Ok::<_, Failed>(1)))).expect("success")
-    })
+    Row::new("success at once, and who looks")
+        .subject("dace, nobody", well(dace(3, |builder| builder)))
+        .subject(
+            "dace, an observer that does nothing",
+            well(dace(3, |builder| builder.observer(Nothing))),
+        )
+}
+
+fn known_targets() -> Row {
+    Row::new("success at once, and how many targets there are")
+        .subject("dace, 3", well(dace(3, |builder| builder)))
+        .subject("dace, 1,000", well(dace(1_000, |builder| builder)))
 }
 
 /// The dependency has met so many servers before.
-fn known_netlocs(count: usize) -> Row {
-    let dace = dace(3, |builder| builder.max_netlocs(20_000));
-    let many = (0..count).map(|number| format!("http://met-{number}:80"));
-    dace.set_targets(many.collect::<Vec<_>>()).expect("they are targets");
-    dace.set_targets(["http://server-0:80", "http://server-1:80", "http://server-2:80"])
-        .expect("they are targets");
-    assert!(dace.snapshot().endpoints.len() >= count);
-    Row::new(if count == 10 {
-        "success, 10 netlocs known"
-    } else {
-        "success, 10,000 netlocs known"
-    })
-    .subject("dace", move || {
-        now_or_never(dace.call(|_| ready(Ok::<_, Failed>(1)))).expect("success")
-    })
+fn known_netlocs() -> Row {
+    let met = |count: usize| {
+        let dace = dace(3, |builder| builder.max_netlocs(20_000));
+        let many = (0..count).map(|number| format!("http://met-{number}:80"));
+        dace.set_targets(many.collect::<Vec<_>>()).expect("they are targets");
+        dace.set_targets(["http://server-0:80", "http://server-1:80", "http://server-2:80"])
+            .expect("they are targets");
+        assert!(dace.snapshot().endpoints.len() >= count);
+        well(dace)
+    };
+    Row::new("success at once, and how many netlocs are known")
+        .subject("dace, 10", met(10))
+        .subject("dace, 10,000", met(10_000))
 }
 
 /// A future that is pending once, and wakes nobody: whoever polls it polls again.
@@ -147,41 +174,104 @@ fn poll_twice<F: Future>(future: F) -> F::Output {
     }
 }
 
-fn rejected() -> Row {
+/// A dependency whose circuits are open.
+fn all_open() -> Dependency<Tokio, NoHttp> {
     let dace = dace(3, |builder| builder);
     for number in 0..3 {
         let circuit = dace.circuit(&format!("server-{number}:80"));
         circuit.expect("the netloc is known").force_open();
     }
-    let mut tower = tower(breaker(1, 0.8), |works| ready(if works { Ok(1) } else { Err(Failed) }));
-    tower.call(false).expect_err("the failure that opens it");
-    let floor = Floor::new();
+    dace
+}
+
+fn open_floor() -> Floor {
+    let floor = Floor::new(Tokio::new());
     for endpoint in &floor.endpoints {
         endpoint.open_until.store(u64::MAX, Ordering::Relaxed);
     }
-    Row::new("rejected by open circuits")
-        .subject("dace", move || {
-            now_or_never(dace.call(|_| ready(Ok::<_, Failed>(1)))).map_or_else(
-                |error| u64::from(error.is_rejected()),
-                |_| unreachable!("the circuits are open"),
-            )
-        })
-        .subject("tower + failsafe", move || {
-            tower.call(true).map_or_else(|_| 1, |_| unreachable!("the circuit is open"))
-        })
-        .subject("floor", move || {
-            now_or_never(floor.call(|_| ready(Ok::<_, Failed>(1))))
-                .map_or_else(|_| 1, |_| unreachable!("the circuits are open"))
-        })
+    floor
 }
 
-fn second_attempt_succeeds() -> Row {
+fn refused<T, E>(result: Result<T, E>) -> u64 {
+    result.map_or_else(|_| 1, |_| unreachable!("the circuits are open"))
+}
+
+fn refuse(dace: &Dependency<Tokio, NoHttp>) -> u64 {
+    now_or_never(dace.call(|_| ready(Ok::<_, Failed>(1)))).map_or_else(
+        |error| u64::from(error.is_rejected()),
+        |_| unreachable!("the circuits are open"),
+    )
+}
+
+/// failsafe's breaker, which one failure opens, and that is let fail.
+fn open_failsafe() -> Tower<impl Service<bool, Response = u64, Error = BoxError> + Clone + Send> {
+    let mut tower = tower(breaker(1, 0.8), |works| ready(if works { Ok(1) } else { Err(Failed) }));
+    tower.call(false).expect_err("the failure that opens it");
+    tower
+}
+
+fn rejected(driven: &Handle) -> Row {
+    let (dace, mut failsafe, floor) = (all_open(), open_failsafe(), open_floor());
+    let mut both = tower_and_resilience(&open(driven), succeed);
+    let mut resilience = resilience(&open(driven), succeed);
+    Row::new("rejected by open circuits")
+        .subject("dace", move || refuse(&dace))
+        .subject("tower + failsafe", move || refused(failsafe.call(true)))
+        .subject("tower + tower-resilience's breaker", move || refused(both.call(true)))
+        .subject("tower-resilience", move || refused(resilience.call(true)))
+        .slow(1_000)
+        .subject("floor", move || refused(now_or_never(floor.call(|_| ready(Ok::<_, Failed>(1))))))
+}
+
+/// The same from two threads, and how long the slowest take.
+fn rejected_by_two(tokio: &Handle, driven: &Handle) -> [Tail; 5] {
+    let (dace, failsafe, floor) = (all_open(), open_failsafe(), Arc::new(open_floor()));
+    let both = tower_and_resilience(&open(driven), succeed);
+    let resilience = resilience(&open(driven), succeed);
+    let (first, second) = (driven.clone(), driven.clone());
+    [
+        Tail::new("dace", tokio, move || dace.clone(), |dace| refuse(dace)),
+        Tail::new(
+            "tower + failsafe",
+            tokio,
+            move || failsafe.clone(),
+            |tower| refused(tower.call(true)),
+        ),
+        Tail::new(
+            "tower + tower-resilience's breaker",
+            driven,
+            move || both.clone(),
+            move |tower| tower.wait(&first, true).map_or(0, refused),
+        ),
+        Tail::new(
+            "tower-resilience",
+            driven,
+            move || resilience.clone(),
+            move |tower| tower.wait(&second, true).map_or(0, refused),
+        ),
+        Tail::new(
+            "floor",
+            tokio,
+            move || floor.clone(),
+            |floor| refused(now_or_never(floor.call(|_| ready(Ok::<_, Failed>(1))))),
+        ),
+    ]
+}
+
+fn second_attempt_succeeds(driven: &Handle) -> Row {
     // Every other result is a failure, for ever: count them, and never trip or run out.
     let never = Breaker::new().consecutive_failures(u32::MAX).min_calls(u32::MAX);
     let dace = dace(3, |builder| builder.breaker(never).budget(Budget::new().banked(u32::MAX)));
-    let mut tower =
-        tower(breaker(u32::MAX, 0.0), |first| ready(if first { Err(Failed) } else { Ok(1) }));
-    let floor = Floor::new();
+    let first_fails = |first| ready(if first { Err(Failed) } else { Ok(1) });
+    let mut failsafe = tower(breaker(u32::MAX, 0.0), first_fails);
+    let never = standard().failure_rate_threshold(1.0).build().expect("the settings are right");
+    let mut both = tower_and_resilience(&never, first_fails);
+    // Its retry sends the same request again.
+    let (failed, driven) = (Arc::new(AtomicBool::new(false)), driven.clone());
+    let mut resilience = resilience(&never, move |_| {
+        ready(if failed.fetch_xor(true, Ordering::Relaxed) { Ok(1) } else { Err(Failed) })
+    });
+    let floor = Floor::new(Tokio::new());
     Row::new("first attempt fails, second succeeds")
         .subject("dace", move || {
             now_or_never(dace.call(|call| {
@@ -192,7 +282,13 @@ fn second_attempt_succeeds() -> Row {
             }))
             .expect("success")
         })
-        .subject("tower + failsafe", move || tower.call(true).expect("success"))
+        .subject("tower + failsafe", move || failsafe.call(true).expect("success"))
+        .subject("tower + tower-resilience's breaker", move || both.call(true).expect("success"))
+        .subject("tower-resilience", move || {
+            let _entered = driven.enter();
+            resilience.wait(&driven, true).expect("a timer fires").expect("success")
+        })
+        .slow(5)
         .subject("floor", move || {
             now_or_never(floor.call(|attempt| {
                 ready(match attempt {
@@ -204,10 +300,14 @@ fn second_attempt_succeeds() -> Row {
         })
 }
 
-fn two_threads(tokio: &tokio::runtime::Handle) -> Row {
+fn two_threads(tokio: &Handle, driven: &Handle) -> Row {
     let dace = dace(3, |builder| builder);
-    let tower = tower(breaker(5, 0.8), succeed);
-    let floor = Arc::new(Floor::new());
+    let failsafe = tower(breaker(5, 0.8), succeed);
+    let closed = standard().build().expect("the settings are right");
+    let both = tower_and_resilience(&closed, succeed);
+    let resilience = resilience(&closed, succeed);
+    let floor = Arc::new(Floor::new(Tokio::new()));
+    let (first, second) = (driven.clone(), driven.clone());
     Row::new("success at once, 2 threads on shared state")
         .shared(
             "dace",
@@ -218,9 +318,23 @@ fn two_threads(tokio: &tokio::runtime::Handle) -> Row {
         .shared(
             "tower + failsafe",
             tokio,
-            move || tower.clone(),
+            move || failsafe.clone(),
             |tower| tower.call(true).expect("success"),
         )
+        .shared(
+            "tower + tower-resilience's breaker",
+            driven,
+            move || both.clone(),
+            move |tower| tower.wait(&first, true).map_or(0, |result| result.expect("success")),
+        )
+        .slow(250)
+        .shared(
+            "tower-resilience",
+            driven,
+            move || resilience.clone(),
+            move |tower| tower.wait(&second, true).map_or(0, |result| result.expect("success")),
+        )
+        .slow(250)
         .shared(
             "floor",
             tokio,
@@ -230,268 +344,60 @@ fn two_threads(tokio: &tokio::runtime::Handle) -> Row {
 }
 
 /// The size of each subject's future around one of 16 bytes, tokio's timer inside.
-fn sizes() -> [(&'static str, usize); 3] {
+fn sizes() -> [(&'static str, usize); 4] {
     let dace = dace(3, |builder| builder);
-    let mut tower = tower(breaker(5, 0.8), |_| Sixteen([0; 2]));
-    now_or_never(poll_fn(|cx| tower.0.poll_ready(cx))).expect("a permit");
-    let floor = Floor::new();
+    let mut failsafe = tower(breaker(5, 0.8), |_| Sixteen([0; 2]));
+    now_or_never(poll_fn(|cx| failsafe.0.poll_ready(cx))).expect("a permit");
+    let closed = standard().build().expect("the settings are right");
+    let mut resilience = resilience(&closed, |_| Sixteen([0; 2]));
+    now_or_never(poll_fn(|cx| resilience.0.poll_ready(cx))).expect("the circuit is closed");
+    // It puts one box into the other as it is polled.
+    let mut held = None;
+    let boxes = allocation_counter::measure(|| {
+        let mut call = Box::pin(resilience.0.call(true));
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        held = Some(call);
+    });
+    let floor = Floor::new(Tokio::new());
     assert_eq!(size_of::<Sixteen>(), 16);
     [
         ("dace", size_of_val(&dace.call(|_| Sixteen([0; 2])))),
-        ("tower + failsafe", size_of_val(&tower.0.call(true))),
+        ("tower + failsafe", size_of_val(&failsafe.0.call(true))),
+        ("tower-resilience, with its boxes", boxes.bytes_current as usize),
         ("floor", size_of_val(&floor.call(|_| Sixteen([0; 2])))),
     ]
 }
 
-/// A future of 16 bytes.
+/// A future of 16 bytes, which never ends.
 struct Sixteen([u64; 2]);
 
 impl Future for Sixteen {
     type Output = Result<u64, Failed>;
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(Ok(self.0[0]))
+        std::hint::black_box(self.0);
+        Poll::Pending
     }
 }
 
-// Subjects.
-
-type Rate = SuccessRateOverTimeWindow<backoff::Constant>;
-type Policy = OrElse<Rate, ConsecutiveFailures<backoff::Constant>>;
-type FailsafeBreaker = StateMachine<Policy, ()>;
-
-/// failsafe's breaker: by success rate over ten seconds, or by failures in a row.
-fn breaker(failures: u32, success_rate: f64) -> FailsafeBreaker {
-    let hour = || backoff::constant(Duration::from_secs(3600));
-    let window = Duration::from_secs(10);
-    let rate = failure_policy::success_rate_over_time_window(success_rate, 20, window, hour());
-    let either = rate.or_else(failure_policy::consecutive_failures(failures, hour()));
-    failsafe::Config::new().failure_policy(either).build()
-}
-
-/// The service at the bottom: the request says whether this is the first attempt.
-#[derive(Clone)]
-struct Guarded<F> {
-    breaker: FailsafeBreaker,
-    function: F,
-}
-
-impl<F, Fut> Service<bool> for Guarded<F>
-where
-    F: FnMut(bool) -> Fut,
-    Fut: Future<Output = Result<u64, Failed>>,
-{
-    type Response = u64;
-    type Error = failsafe::Error<Failed>;
-    type Future = failsafe::futures::ResponseFuture<Fut, Policy, (), failsafe::Any>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, first: bool) -> Self::Future {
-        self.breaker.call((self.function)(first))
-    }
-}
-
-/// Retries at once, as long as there are attempts left and the budget pays.
-#[derive(Clone)]
-struct Again {
-    left: u32,
-    budget: Arc<TpsBudget>,
-}
-
-impl tower::retry::Policy<bool, u64, failsafe::Error<Failed>> for Again {
-    type Future = Ready<()>;
-
-    fn retry(
-        &mut self,
-        first: &mut bool,
-        result: &mut Result<u64, failsafe::Error<Failed>>,
-    ) -> Option<Ready<()>> {
-        match result {
-            Ok(_) => {
-                self.budget.deposit();
-                None
-            }
-            Err(failsafe::Error::Rejected) => None,
-            Err(failsafe::Error::Inner(Failed)) => {
-                if self.left == 0 || !self.budget.withdraw() {
-                    return None;
-                }
-                self.left -= 1;
-                *first = false;
-                Some(ready(()))
-            }
-        }
-    }
-
-    fn clone_request(&mut self, first: &bool) -> Option<bool> {
-        Some(*first)
-    }
-}
-
-type Stack<F> = Timeout<Retry<Again, ConcurrencyLimit<Guarded<F>>>>;
-
-/// A service, and how it is called: one handle a thread, which is the cheapest way.
-#[derive(Clone)]
-struct Tower<F>(Stack<F>);
-
-fn tower<F, Fut>(breaker: FailsafeBreaker, function: F) -> Tower<F>
-where
-    F: FnMut(bool) -> Fut + Clone,
-    Fut: Future<Output = Result<u64, Failed>>,
-{
-    let again = Again {
-        left: RETRIES,
-        // A deposit pays for a retry, so that it never runs out.
-        budget: Arc::new(TpsBudget::new(Duration::from_secs(10), 10, 1.0)),
-    };
-    let stack = ServiceBuilder::new()
-        .timeout(TIMEOUT)
-        .retry(again)
-        .concurrency_limit(LIMIT as usize)
-        .service(Guarded { breaker, function });
-    Tower(stack)
-}
-
-impl<F, Fut> Tower<F>
-where
-    F: FnMut(bool) -> Fut + Clone,
-    Fut: Future<Output = Result<u64, Failed>>,
-{
-    fn call(&mut self, first: bool) -> Result<u64, tower::BoxError> {
-        now_or_never(poll_fn(|cx| self.0.poll_ready(cx)))?;
-        now_or_never(self.0.call(first))
-    }
-}
-
-fn succeed(_: bool) -> Ready<Result<u64, Failed>> {
-    ready(Ok(1))
-}
-
-/// The least that the same can cost: no events, no budget, no fairness, no exact window.
-struct Floor {
-    endpoints: [Endpoint; 3],
-    permits: AtomicU32,
-    random: AtomicU64,
-    epoch: std::time::Instant,
-}
-
-#[derive(Default)]
-struct Endpoint {
-    open: AtomicU32,
-    failures: AtomicU32,
-    /// Nanoseconds.
-    latency: AtomicU64,
-    /// Nanoseconds since the epoch.
-    open_until: AtomicU64,
-}
-
-impl Floor {
-    fn new() -> Self {
-        Self {
-            endpoints: Default::default(),
-            permits: AtomicU32::new(LIMIT),
-            random: AtomicU64::new(7),
-            epoch: clock(),
-        }
-    }
-
-    fn now(&self) -> u64 {
-        clock().duration_since(self.epoch).as_nanos() as u64
-    }
-
-    async fn call<Fut>(&self, mut function: impl FnMut(u32) -> Fut) -> Result<u64, Option<Failed>>
-    where
-        Fut: Future<Output = Result<u64, Failed>>,
-    {
-        let mut now = self.now();
-        let mut attempt = 1;
-        loop {
-            let endpoint = self.pick().filter(|it| it.open_until.load(Ordering::Acquire) <= now);
-            let Some(endpoint) = endpoint else {
-                return Err(None);
-            };
-            if self.permits.fetch_sub(1, Ordering::AcqRel) == 0 {
-                self.permits.fetch_add(1, Ordering::AcqRel);
-                return Err(None);
-            }
-            endpoint.open.fetch_add(1, Ordering::AcqRel);
-            let result = in_time(function(attempt)).await;
-            let end = self.now();
-            endpoint.open.fetch_sub(1, Ordering::AcqRel);
-            self.permits.fetch_add(1, Ordering::AcqRel);
-            endpoint.latency.store(end - now, Ordering::Release);
-            match result {
-                Ok(value) => {
-                    endpoint.failures.store(0, Ordering::Release);
-                    return Ok(value);
-                }
-                Err(error) => {
-                    if endpoint.failures.fetch_add(1, Ordering::AcqRel) == u32::MAX {
-                        endpoint.open_until.store(u64::MAX, Ordering::Release);
-                    }
-                    if attempt > RETRIES {
-                        return Err(Some(error));
-                    }
-                }
-            }
-            attempt += 1;
-            now = end;
-        }
-    }
-
-    /// The cheaper one of two.
-    fn pick(&self) -> Option<&Endpoint> {
-        let random = self.random.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
-        let mixed = random.wrapping_mul(0xD6E8_FEB8_6659_FD93);
-        let first = (mixed >> 32) as usize % 3;
-        let second = (first + 1 + (mixed >> 20) as usize % 2) % 3;
-        let cost = |index: usize| {
-            let endpoint = self.endpoints.get(index)?;
-            let open = u64::from(endpoint.open.load(Ordering::Relaxed));
-            Some(endpoint.latency.load(Ordering::Relaxed) * (open + 1))
-        };
-        let cheaper = if cost(second) < cost(first) { second } else { first };
-        self.endpoints.get(cheaper)
-    }
-}
-
-/// A timeout whose timer is made when the future is pending.
-async fn in_time<Fut: Future<Output = Result<u64, Failed>>>(future: Fut) -> Fut::Output {
-    let mut future = pin!(future);
-    let mut sleep = pin!(None);
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = future.as_mut().poll(cx) {
-            return Poll::Ready(result);
-        }
-        if sleep.is_none() {
-            sleep.set(Some(tokio::time::sleep(TIMEOUT)));
-        }
-        match sleep.as_mut().as_pin_mut() {
-            Some(sleep) => sleep.poll(cx).map(|()| Err(Failed)),
-            None => Poll::Pending,
-        }
-    })
-    .await
-}
-
-/// What is said of the futures, after the rows.
-fn told(rows: &[Row], as_json: bool) -> String {
+/// The rows, then the tails and the sizes.
+fn told(rows: &[Row], tails: &[Tail], as_json: bool) -> String {
     let mut out = String::new();
     if as_json {
         let sizes =
             sizes().map(|(name, bytes)| format!(r#"{{"subject":"{name}","bytes":{bytes}}}"#));
         let _ = write!(
             out,
-            r#"{{"calls":[{}],"future_sizes":[{}]}}"#,
+            r#"{{"calls":[{}],"tails":[{}],"future_sizes":[{}]}}"#,
             rows::json(rows),
+            tails::json(tails),
             sizes.join(","),
         );
         return out;
     }
     out.push_str(&rows::table(rows));
+    out.push('\n');
+    out.push_str(&tails::table(tails));
     out.push_str("\n| future around one of 16 bytes | bytes |\n|---|---:|\n");
     for (name, bytes) in sizes() {
         let _ = writeln!(out, "| {name} | {bytes} |");

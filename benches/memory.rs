@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo bench --all-features --bench memory
+//! cargo bench --all-features --bench memory -- --json
 //! ```
 
 use std::future::{Future, Pending, pending};
@@ -35,15 +36,20 @@ fn main() {
         held.clear();
     });
     let boxes = (CALLS * size) as i64;
-    let each = |bytes: i64| bytes as f64 / CALLS as f64;
-    println!("| of {CALLS} calls that are pending | bytes |\n|---|---:|");
-    println!("| the future of one, around one of 0 bytes, tokio's timer inside | {size} |");
-    println!("| held beside it, a call | {:.1} |", each(begun.bytes_current - boxes));
-    println!(
-        "| left when all are dropped, a call | {:.1} |",
-        each(begun.bytes_current + ended.bytes_current)
-    );
-    println!("| more of that after as many once more | {} |", again.bytes_current);
+    let each = |bytes: i64| (bytes as f64 / CALLS as f64 * 10.0).round() / 10.0;
+    let told = [
+        ("the future of one, around one of 0 bytes, tokio's timer inside", size as f64),
+        ("held beside it, a call", each(begun.bytes_current - boxes)),
+        ("left when all are dropped, a call", each(begun.bytes_current + ended.bytes_current)),
+        ("more of that after as many once more", again.bytes_current as f64),
+    ];
+    if std::env::args().any(|argument| argument == "--json") {
+        let told = told.map(|(name, bytes)| format!(r#"{{"row":"{name}","bytes":{bytes}}}"#));
+        println!("[{}]", told.join(","));
+    } else {
+        println!("| of {CALLS} calls that are pending | bytes |\n|---|---:|");
+        told.iter().for_each(|(name, bytes)| println!("| {name} | {bytes} |"));
+    }
     let snapshot = dace.snapshot();
     assert_eq!(snapshot.endpoints.iter().map(|endpoint| endpoint.open).sum::<u32>(), 0);
     assert_eq!(again.bytes_current, 0, "the room is used again");

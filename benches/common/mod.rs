@@ -3,11 +3,14 @@
 
 #![allow(dead_code, reason = "each bench uses a part")]
 
+pub(crate) mod peers;
 pub(crate) mod rows;
+pub(crate) mod tails;
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -65,13 +68,54 @@ impl Runtime for Tokio {
     }
 }
 
-pub(crate) type Builder = dace::DependencyBuilder<Tokio, NoHttp>;
+impl Tokio {
+    pub(crate) fn new() -> Self {
+        Self { epoch: clock() }
+    }
+}
+
+/// tokio's timer, and a clock that somebody else would move now and then: it stands still here.
+pub(crate) struct Coarse(AtomicU64);
+
+impl Runtime for Coarse {
+    type Lock<T: Send + 'static> = Mutex<T>;
+    type Sleep = tokio::time::Sleep;
+
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> tokio::time::Sleep {
+        tokio::time::sleep(deadline.since(self.now()))
+    }
+
+    fn seed(&self) -> u64 {
+        7
+    }
+}
+
+impl Coarse {
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(1_000_000_000))
+    }
+}
+
+pub(crate) type Builder<R = Tokio> = dace::DependencyBuilder<R, NoHttp>;
 
 /// A dependency on so many targets, with everything on, and nobody who looks.
 pub(crate) fn dace(
     targets: usize,
     adjust: impl FnOnce(Builder) -> Builder,
 ) -> Dependency<Tokio, NoHttp> {
+    dace_on(Tokio::new(), targets, adjust)
+}
+
+/// The same on another runtime.
+pub(crate) fn dace_on<R: Runtime>(
+    runtime: R,
+    targets: usize,
+    adjust: impl FnOnce(Builder<R>) -> Builder<R>,
+) -> Dependency<R, NoHttp> {
     let targets: Vec<String> =
         (0..targets).map(|number| format!("http://server-{number}:80")).collect();
     let builder = Dependency::builder("servers")
@@ -81,7 +125,6 @@ pub(crate) fn dace(
         .retry_attempts(RETRIES)
         .backoff(Backoff::new().base(Duration::ZERO))
         .max_open_per_netloc(LIMIT);
-    let runtime = Tokio { epoch: clock() };
     adjust(builder).build_with(runtime, NoHttp).expect("the settings are right")
 }
 

@@ -2,8 +2,8 @@
 //! them alike, and the table that comes of it.
 
 use std::fmt::Write as _;
-use std::hint::black_box;
-use std::sync::Barrier;
+use std::hint::{black_box, spin_loop};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -42,6 +42,10 @@ pub(crate) struct Subject {
     /// Per call; `None` where other threads allocate.
     allocations: Option<f64>,
     one_thread: bool,
+    /// In one sample.
+    calls: u64,
+    /// How long it takes says nothing of how quiet the machine is.
+    slow: bool,
 }
 
 impl Row {
@@ -50,30 +54,57 @@ impl Row {
     }
 
     pub(crate) fn subject(
-        mut self,
+        self,
         name: &'static str,
         mut call: impl FnMut() -> u64 + 'static,
     ) -> Self {
-        let run = Box::new(move |calls| {
+        self.timed(name, move |calls| {
             let start = clock();
             for _ in 0..calls {
                 black_box(call());
             }
             start.elapsed()
-        });
+        })
+    }
+
+    /// A subject that says itself how long so many calls took.
+    pub(crate) fn timed(
+        self,
+        name: &'static str,
+        run: impl FnMut(u64) -> Duration + 'static,
+    ) -> Self {
+        self.with(name, Box::new(run), true)
+    }
+
+    /// The last subject takes long, or waits: it makes but so many calls in a sample, which is then as seldom
+    /// interrupted as the others', and does not say which rounds were disturbed.
+    pub(crate) fn slow(mut self, calls: u64) -> Self {
+        let last = self.subjects.last_mut().expect("there is one");
+        (last.calls, last.slow) = (calls, true);
+        self
+    }
+
+    fn with(
+        mut self,
+        name: &'static str,
+        run: Box<dyn FnMut(u64) -> Duration>,
+        one_thread: bool,
+    ) -> Self {
         self.subjects.push(Subject {
             name,
             run,
             samples: Vec::new(),
             allocations: None,
-            one_thread: true,
+            one_thread,
+            calls: CALLS,
+            slow: false,
         });
         self
     }
 
     /// A subject that two threads call, each through a handle of its own.
     pub(crate) fn shared<H: Send + 'static>(
-        mut self,
+        self,
         name: &'static str,
         tokio: &tokio::runtime::Handle,
         handle: impl Fn() -> H + 'static,
@@ -81,14 +112,14 @@ impl Row {
     ) -> Self {
         let tokio = tokio.clone();
         let run = Box::new(move |calls| {
-            let barrier = Barrier::new(2);
+            let arrived = AtomicU32::new(0);
             thread::scope(|scope| {
                 let threads = [(); 2].map(|()| {
-                    let (barrier, tokio) = (&barrier, &tokio);
+                    let (arrived, tokio) = (&arrived, &tokio);
                     let (mut handle, call) = (handle(), call.clone());
                     scope.spawn(move || {
                         let _entered = tokio.enter();
-                        barrier.wait();
+                        meet(arrived);
                         let start = clock();
                         for _ in 0..calls {
                             black_box(call(&mut handle));
@@ -100,31 +131,25 @@ impl Row {
                 took.iter().sum::<Duration>() / 2
             })
         });
-        self.subjects.push(Subject {
-            name,
-            run,
-            samples: Vec::new(),
-            allocations: None,
-            one_thread: false,
-        });
-        self
+        self.with(name, run, false)
     }
 
     pub(crate) fn measure(&mut self, rounds: usize) {
         for subject in &mut self.subjects {
             // The first calls grow what is reused later.
-            (subject.run)(CALLS);
+            let calls = subject.calls;
+            (subject.run)(calls);
             if subject.one_thread {
                 let counted = allocation_counter::measure(|| {
-                    (subject.run)(CALLS);
+                    (subject.run)(calls);
                 });
-                subject.allocations = Some(counted.count_total as f64 / CALLS as f64);
+                subject.allocations = Some(counted.count_total as f64 / calls as f64);
             }
         }
         for _ in 0..rounds {
             for subject in &mut self.subjects {
-                let took = (subject.run)(CALLS);
-                subject.samples.push(took.as_nanos() as f64 / CALLS as f64);
+                let took = (subject.run)(subject.calls);
+                subject.samples.push(took.as_nanos() as f64 / subject.calls as f64);
             }
         }
         self.leave_out_disturbed();
@@ -139,7 +164,8 @@ impl Row {
         let rounds = self.subjects[0].samples.len();
         let disturbed = |round: usize| {
             let mut subjects = self.subjects.iter().zip(&usual);
-            subjects.any(|(subject, usual)| subject.samples[round] > usual * DISTURBED)
+            subjects
+                .any(|(subject, usual)| !subject.slow && subject.samples[round] > usual * DISTURBED)
         };
         let kept: Vec<bool> = (0..rounds).map(|round| !disturbed(round)).collect();
         let count = kept.iter().filter(|kept| **kept).count();
@@ -169,6 +195,15 @@ impl Subject {
 
     fn minimum(&self) -> f64 {
         self.samples[0]
+    }
+}
+
+/// Returns to two threads when both run. One that slept would be woken where the other runs, and the two would
+/// take turns.
+pub(crate) fn meet(arrived: &AtomicU32) {
+    arrived.fetch_add(1, Ordering::AcqRel);
+    while arrived.load(Ordering::Acquire) < 2 {
+        spin_loop();
     }
 }
 

@@ -11,7 +11,7 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use isahc::AsyncReadResponseExt as _;
 
-use crate::{Client, On, Request};
+use crate::{Client, On, Request, stacked};
 
 pub(crate) fn all(
     tokio: &tokio::runtime::Runtime,
@@ -30,6 +30,8 @@ pub(crate) fn all(
             callers: (0..concurrency).map(|_| raw(tokio, server)).collect(),
         },
         on_tokio("hyper-util's client", pooled(&url)),
+        on_tokio("tower + failsafe over hyper-util", stacked::failsafe(&url, concurrency)),
+        on_tokio("tower-resilience over hyper-util", stacked::resilience(&url, concurrency)),
         on_tokio("reqwest", reqwest(&url)),
         on_tokio("reqwest with reqwest-retry", retrying(&url)),
         on_tokio("dace on tokio", dace_on_tokio(&url, concurrency)),

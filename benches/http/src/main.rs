@@ -1,18 +1,21 @@
 //! Whole HTTP calls on loopback: dace on both adapters beside what a user would call in its place.
 //!
 //! ```text
-//! cd benches/http && cargo run --release            # a minute or so, a Markdown table
+//! cd benches/http && cargo run --release            # three minutes or so, a Markdown table
 //! cd benches/http && cargo run --release -- --quick
+//! cd benches/http && cargo run --release -- --json
 //! cd benches/http && cargo run --release -- --only "raw hyper,dace on tokio" --callers 16    # for a profiler
 //! ```
 //!
 //! The server is hyper's, on a thread of its own, and answers 13 bytes. Each client makes so many requests
 //! at a time for a while, one client after the other, in rounds, so that whatever else the machine does
-//! hits all of them; the medians over the rounds are told. Rates are to raw hyper, and of dace on smol to
-//! bare isahc: only ratios mean anything.
+//! hits all of them; the medians over the rounds are told, and the best rate. A round in which some client
+//! was much slower than it is usually counts for nobody. Rates are to raw hyper, and of dace on smol to bare
+//! isahc: only ratios mean anything.
 
 mod clients;
 mod server;
+mod stacked;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -38,17 +41,24 @@ pub(crate) struct Client {
 
 const BODY: &str = "hello, world!";
 
+/// A round in which some client's rate was less than its median by so much was disturbed.
+const DISTURBED: f64 = 1.5;
+
 fn main() {
-    let quick = std::env::args().any(|argument| argument == "--quick");
+    let has = |name: &str| std::env::args().any(|argument| argument == name);
+    let (quick, as_json) = (has("--quick"), has("--json"));
     let only = after("--only");
     let callers = after("--callers").map(|callers| callers.parse().expect("a number of callers"));
     let (rounds, round) = if quick { (3, 200) } else { (9, 700) };
     let round = Duration::from_millis(round);
     let server = server::start();
-    println!(
-        "| callers | client | requests/s | of its base | p50 | p99 | CPU of its base | allocations |"
-    );
-    println!("|---:|---|---:|---:|---:|---:|---:|---:|");
+    if !as_json {
+        println!(
+            "| callers | client | requests/s (most) | of its base | p50 | p99 | CPU of its base | allocations | \
+             rounds left out |\n|---:|---|---:|---:|---:|---:|---:|---:|---:|"
+        );
+    }
+    let mut told: Vec<String> = Vec::new();
     for concurrency in callers.map_or(vec![1, 16, 64], |callers| vec![callers]) {
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let tokio = tokio.expect("a runtime on this thread");
@@ -57,33 +67,66 @@ fn main() {
             clients.retain(|client| only.split(',').any(|name| name == client.name));
         }
         let mut measured: Vec<Vec<Sample>> = clients.iter().map(|_| Vec::new()).collect();
-        for _ in 0..=rounds {
+        for number in 0..=rounds {
             for (client, samples) in clients.iter().zip(&mut measured) {
-                samples.push(measure(&tokio, client, round));
+                let sample = measure(&tokio, client, round);
+                // The first round makes connections.
+                if number > 0 {
+                    samples.push(sample);
+                }
             }
         }
-        let medians: Vec<Sample> = measured.iter().map(|samples| median(&samples[1..])).collect();
+        let left_out = leave_out_disturbed(&mut measured);
+        let medians: Vec<Sample> = measured.iter().map(|samples| median(samples)).collect();
         let of = |name: &str| {
             let at = clients.iter().position(|client| client.name == name);
             medians[at.unwrap_or_default()]
         };
-        for (client, sample) in clients.iter().zip(&medians) {
+        for ((client, sample), samples) in clients.iter().zip(&medians).zip(&measured) {
             let base = match client.on {
                 On::Tokio => of("raw hyper"),
                 On::Smol => of("isahc"),
             };
-            println!(
-                "| {concurrency} | {} | {:.0} | {:.2} | {:.0?} | {:.0?} | {:.2} | {:.1} |",
-                client.name,
-                sample.rate,
-                sample.rate / base.rate,
-                sample.p50,
-                sample.p99,
-                sample.cpu / base.cpu,
-                sample.allocations,
-            );
+            let Sample { rate, p50, p99, cpu, allocations } = sample;
+            let most = samples.iter().map(|sample| sample.rate).fold(0.0, f64::max);
+            let (of_base, cpu_of_base, name) = (rate / base.rate, cpu / base.cpu, client.name);
+            if as_json {
+                let (p50, p99) = (p50.as_nanos(), p99.as_nanos());
+                told.push(format!(
+                    r#"{{"callers":{concurrency},"client":"{name}","rate":{rate:.0},"most":{most:.0},"of_base":{of_base:.3},"p50_ns":{p50},"p99_ns":{p99},"cpu_of_base":{cpu_of_base:.3},"allocations":{allocations:.2},"rounds_left_out":{left_out}}}"#
+                ));
+            } else {
+                println!(
+                    "| {concurrency} | {name} | {rate:.0} ({most:.0}) | {of_base:.2} | {p50:.0?} | {p99:.0?} | \
+                     {cpu_of_base:.2} | {allocations:.1} | {left_out} |"
+                );
+            }
         }
     }
+    if as_json {
+        println!("[{}]", told.join(","));
+    }
+}
+
+/// Takes the rounds out in which some client was slower than its median by [`DISTURBED`], and counts them.
+fn leave_out_disturbed(measured: &mut [Vec<Sample>]) -> usize {
+    let usual: Vec<f64> = measured.iter().map(|samples| median(samples).rate).collect();
+    let rounds = measured.first().map_or(0, Vec::len);
+    let quiet = |round: usize| {
+        let mut clients = measured.iter().zip(&usual);
+        clients.all(|(samples, usual)| samples[round].rate * DISTURBED > *usual)
+    };
+    let kept: Vec<bool> = (0..rounds).map(quiet).collect();
+    let count = kept.iter().filter(|kept| **kept).count();
+    if count * 2 < rounds {
+        // Then nothing was usual: all count.
+        return 0;
+    }
+    for samples in measured {
+        let mut kept = kept.iter();
+        samples.retain(|_| *kept.next().expect("as many as samples"));
+    }
+    rounds - count
 }
 
 /// What follows `flag` on the command line.

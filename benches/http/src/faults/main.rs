@@ -4,6 +4,7 @@
 //! ```text
 //! cd benches/http && cargo run --release --bin faults            # twenty minutes, a Markdown table
 //! cd benches/http && cargo run --release --bin faults -- --quick
+//! cd benches/http && cargo run --release --bin faults -- --json
 //! ```
 //!
 //! A request takes a backend 3.5 ms. 16 callers call one request after the other; whoever got an error waits
@@ -50,14 +51,17 @@ struct Sample {
 }
 
 fn main() {
-    let quick = std::env::args().any(|argument| argument == "--quick");
-    let (rounds, seconds) = if quick { (1, 3) } else { (5, 10) };
+    let has = |name: &str| std::env::args().any(|argument| argument == name);
+    let as_json = has("--json");
+    let (rounds, seconds) = if has("--quick") { (1, 3) } else { (5, 10) };
     let time = Duration::from_secs(seconds);
     let backends = backends::start();
-    println!(
-        "| what is wrong | client | calls | success | goodput, of the oracle's | p99, ms | above the oracle's | \
-         requests a call |\n|---|---|---:|---:|---:|---:|---:|---:|"
-    );
+    let heading = "| what is wrong | client | calls | success | goodput, of the oracle's | p99, ms | above the oracle's | \
+         requests a call |\n|---|---|---:|---:|---:|---:|---:|---:|";
+    if !as_json {
+        println!("{heading}");
+    }
+    let mut told: Vec<String> = Vec::new();
     for (fault, health, ill) in FAULTS {
         let mut samples: Vec<Vec<Sample>> = SUBJECTS.iter().map(|_| Vec::new()).collect();
         for _ in 0..rounds {
@@ -73,19 +77,28 @@ fn main() {
                 all.sort_by(f64::total_cmp);
                 all[all.len() / 2]
             };
-            let goodput = match ill.len() {
-                1 => format!("{:.2}", of(&|sample, oracle| sample.goodput / oracle.goodput)),
-                _ => "–".into(),
-            };
-            println!(
-                "| {fault} | {name} | {:.0} | {:.2} % | {goodput} | {:.1} | {:+.1} | {:.3} |",
-                of(&|sample, _| sample.calls),
-                of(&|sample, _| sample.success) * 100.0,
-                of(&|sample, _| sample.p99 * 1e3),
-                of(&|sample, oracle| (sample.p99 - oracle.p99) * 1e3),
-                of(&|sample, _| sample.requests),
-            );
+            let goodput =
+                (ill.len() == 1).then(|| of(&|sample, oracle| sample.goodput / oracle.goodput));
+            let (calls, success) = (of(&|sample, _| sample.calls), of(&|sample, _| sample.success));
+            let p99 = of(&|sample, _| sample.p99 * 1e3);
+            let above = of(&|sample, oracle| (sample.p99 - oracle.p99) * 1e3);
+            let requests = of(&|sample, _| sample.requests);
+            if as_json {
+                let goodput = goodput.map_or("null".into(), |goodput| format!("{goodput:.4}"));
+                told.push(format!(
+                    r#"{{"fault":"{fault}","client":"{name}","calls":{calls:.0},"success":{success:.5},"goodput_of_oracle":{goodput},"p99_ms":{p99:.2},"p99_above_oracle_ms":{above:.2},"requests_a_call":{requests:.4}}}"#
+                ));
+            } else {
+                let goodput = goodput.map_or("–".into(), |goodput| format!("{goodput:.2}"));
+                println!(
+                    "| {fault} | {name} | {calls:.0} | {:.2} % | {goodput} | {p99:.1} | {above:+.1} | {requests:.3} |",
+                    success * 100.0,
+                );
+            }
         }
+    }
+    if as_json {
+        println!("[{}]", told.join(","));
     }
 }
 

@@ -23,8 +23,11 @@ const RETRIES: usize = 3;
 /// Whether the call was answered with 200.
 type Answered = std::pin::Pin<Box<dyn Future<Output = bool>>>;
 
+/// Its name, and what makes calls to these backends.
+type Subject = (&'static str, fn(&[SocketAddr]) -> Call);
+
 /// The first one is the oracle: it is given the backends that are well.
-pub(crate) const SUBJECTS: [(&str, fn(&[SocketAddr]) -> Call); 5] = [
+pub(crate) const SUBJECTS: [Subject; 5] = [
     ("the oracle", reqwest_in_turns),
     ("dace", dace),
     ("reqwest, in turns", reqwest_in_turns),
