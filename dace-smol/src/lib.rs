@@ -11,6 +11,8 @@ mod body;
 mod clients;
 mod fault;
 mod head;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 mod meaning;
 mod message;
 mod quiet;

@@ -5,7 +5,7 @@ use dace_wire::{Server, Step, send};
 
 use crate::support::{assert_all_back, get_root, on, secs};
 
-on_both_adapters! {
+on_every_adapter! {
     every_form_of_retry_after_is_read_or_ignored
 }
 

@@ -10,7 +10,7 @@ use futures_util::future::join;
 use crate::crowd::Crowd;
 use crate::support::{assert_all_back, dependency, get, get_root, ms, on, secs, timed};
 
-on_both_adapters! {
+on_every_adapter! {
     a_fallback_stands_in_for_a_server_that_refuses
     closing_waits_for_the_calls_under_way_and_takes_no_more
     closing_does_not_wait_longer_than_it_may

@@ -11,7 +11,7 @@ use futures_util::future::{join, join_all};
 use crate::crowd::{Crowd, Hold};
 use crate::support::{Seen, assert_all_back, dependency, get, get_root, is_long, on, secs};
 
-on_both_adapters! {
+on_every_adapter! {
     the_limit_holds_at_the_server_and_the_queue_takes_the_rest
     an_answer_that_outlives_its_call_keeps_its_place_and_can_be_read
     detaching_an_answer_gives_its_place_back

@@ -1,7 +1,7 @@
-//! dace end to end: both adapters, real sockets, servers that do what a script says.
+//! dace end to end: every adapter, real sockets, servers that do what a script says.
 //!
 //! A scenario is written once, for any adapter, and named for the behaviour that it would miss.
-//! `on_both_adapters!` makes two tests of it; one that no list names is dead code, which does not
+//! `on_every_adapter!` makes a test of it on each; one that no list names is dead code, which does not
 //! compile here.
 #![deny(dead_code)]
 

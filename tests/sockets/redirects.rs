@@ -6,7 +6,7 @@ use dace_wire::{Server, Step, keep_alive, ok, send, upload};
 
 use crate::support::{arrived, assert_all_back, dependency, get, get_root, on};
 
-on_both_adapters! {
+on_every_adapter! {
     a_chain_over_three_servers_is_followed_hop_by_hop
     a_hop_on_the_same_server_reuses_its_connection
     a_loop_ends_after_ten_hops

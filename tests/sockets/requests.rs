@@ -6,7 +6,7 @@ use dace_wire::{Refusing, Server, Step, keep_alive, ok, send};
 
 use crate::support::{Seen, arrived, assert_all_back, dependency, get, get_root, on, secs};
 
-on_both_adapters! {
+on_every_adapter! {
     a_get_has_status_headers_and_body_and_the_next_reuses_its_connection
     a_503_is_retried
     a_refusing_target_costs_no_call_and_gets_five_attempts

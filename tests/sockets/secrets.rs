@@ -8,7 +8,7 @@ use dace_wire::{Hanging, Refusing, Server, Step, send};
 
 use crate::support::{Seen, chain, dependency, ms};
 
-on_both_adapters! {
+on_every_adapter! {
     no_failure_shows_a_secret
     no_error_quotes_a_body
     no_settings_error_shows_a_secret

@@ -9,7 +9,7 @@ use dace_wire::{Server, Step, keep_alive, ok, upload};
 
 use crate::support::{arrived, assert_all_back, get_root, ms, on};
 
-on_both_adapters! {
+on_every_adapter! {
     a_post_on_a_stale_connection_arrives_once_and_the_error_says_so
     an_idempotent_post_on_a_stale_connection_is_sent_again
     a_get_on_a_stale_connection_is_sent_again_and_is_no_retry

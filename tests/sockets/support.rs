@@ -16,8 +16,8 @@ pub(crate) type Builder<A> =
 pub(crate) type Dependency<A> = dace::Dependency<<A as Adapter>::Runtime, <A as Adapter>::Backend>;
 pub(crate) type Error = dace::Error<HttpError>;
 
-/// A test of every scenario on both adapters.
-macro_rules! on_both_adapters {
+/// A test of every scenario on every adapter.
+macro_rules! on_every_adapter {
     ($($scenario:ident)*) => {
         mod on_tokio {
             $(
@@ -33,6 +33,16 @@ macro_rules! on_both_adapters {
                 #[test]
                 fn $scenario() {
                     crate::support::on_smol(super::$scenario::<dace::smol::Smol>());
+                }
+            )*
+        }
+
+        #[cfg(feature = "smol-hyper")]
+        mod on_smol_and_hyper {
+            $(
+                #[test]
+                fn $scenario() {
+                    crate::support::on_smol(super::$scenario::<dace::smol::hyper::Smol>());
                 }
             )*
         }

@@ -8,7 +8,7 @@ use dace_wire::{Gate, Hanging, Server, Step, keep_alive, send};
 
 use crate::support::{assert_all_back, dependency, get, get_root, ms, on, secs, timed};
 
-on_both_adapters! {
+on_every_adapter! {
     a_call_ends_at_its_timeout_and_leaves_nothing_behind
     an_attempt_that_hangs_is_retried_on_another_target
     an_attempt_that_hangs_is_not_retried_unasked

@@ -37,6 +37,7 @@ pub(crate) fn all(
         on_tokio("dace on tokio", dace_on_tokio(&url, concurrency)),
         on_smol("isahc", isahc(&url, concurrency)),
         on_smol("dace on smol", dace_on_smol(&url, concurrency)),
+        on_smol("dace on smol and hyper", dace_on_smol_and_hyper(&url, concurrency)),
     ]
 }
 
@@ -150,6 +151,25 @@ fn dace_on_smol(url: &str, concurrency: usize) -> Request {
         let dependency = dependency.clone();
         Box::pin(async move {
             let called = dependency.call(|call: dace::smol::Call| async move {
+                let answer = call.http().get("/").send().await?;
+                Ok::<_, dace::HttpError>(answer.bytes().await?.len())
+            });
+            called.await.expect("an answer")
+        })
+    })
+}
+
+fn dace_on_smol_and_hyper(url: &str, concurrency: usize) -> Request {
+    let dependency = dace::smol::hyper::Dependency::builder("server")
+        .targets([url])
+        .max_open_per_netloc(concurrency as u32)
+        .http_pool_size(concurrency as u32)
+        .build()
+        .expect("the settings are right");
+    Rc::new(move || {
+        let dependency = dependency.clone();
+        Box::pin(async move {
+            let called = dependency.call(|call: dace::smol::hyper::Call| async move {
                 let answer = call.http().get("/").send().await?;
                 Ok::<_, dace::HttpError>(answer.bytes().await?.len())
             });

@@ -6,7 +6,7 @@ use dace::{Adapter, Breaker, Class};
 use super::process::{Place, Running};
 use crate::support::{assert_all_back, dependency, get, get_root, ms, secs, timed};
 
-on_both_adapters! {
+on_every_adapter! {
     a_server_that_fails_at_random_fails_no_call
     a_tarpit_costs_a_timeout_and_no_more
     a_429_says_when_to_come_back

@@ -8,7 +8,7 @@ use dace::{Adapter, HttpError};
 use super::process::{Place, Running};
 use crate::support::{assert_all_back, dependency, get, ms};
 
-on_both_adapters! {
+on_every_adapter! {
     what_httpbin_echoes_is_what_was_sent
     credentials_open_and_redirects_lead
     bodies_come_compressed_slow_and_endless

@@ -9,7 +9,7 @@ use dace::{Adapter, HttpError, Why};
 use super::process::{Place, Running};
 use crate::support::{assert_all_back, dependency, get, get_root, ms, secs};
 
-on_both_adapters! {
+on_every_adapter! {
     files_are_served_over_one_connection
     gzip_is_asked_for_and_decoded
     redirects_are_followed

@@ -6,7 +6,7 @@ use dace_wire::{Server, Step, keep_alive, ok};
 use super::process::{Place, Running};
 use crate::support::{assert_all_back, dependency, get_root};
 
-on_both_adapters! {
+on_every_adapter! {
     tinyproxy_forwards_and_gets_its_credentials_alone
     tinyproxy_refuses_who_has_none
     squid_forwards

@@ -8,7 +8,7 @@ use super::process::{Place, Running};
 use super::proxies::{squid, tinyproxy};
 use crate::support::{Builder, Dependency, assert_all_back, dependency, get, secs};
 
-on_both_adapters! {
+on_every_adapter! {
     nginx_and_alpn_agree_on_http2
     http1_is_spoken_where_nothing_else_is_wanted_or_offered
     a_certificate_that_nobody_vouches_for_is_refused

@@ -34,7 +34,7 @@ macro_rules! expected {
 }
 
 expected! {
-    /// Whether idle connections are watched: closed at `idle_timeout`, and as soon as a byte arrives
+    /// Whether idle connections are watched: closed at `idle_timeout`, and soon after a byte arrived
     /// on them. libcurl looks at them with the next request only.
     watches_idle: bool = hyper true, isahc false;
     /// Whether a replay-safe request without a body is sent again, below the seam, if the reused

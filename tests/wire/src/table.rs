@@ -84,7 +84,7 @@ fn page() -> String {
          Written by `DACE_BLESS=1 cargo test -p dace-wire` from the list that makes the tests: each of the \
          {} contracts is a test of each adapter, against a server that plays a script on a raw socket \
          (`cargo test -p dace-tokio -p dace-smol --all-features`). Where they differ, the contract checks \
-         what each of them does.\n\n\
+         what each of them does. smol + hyper is tested by the same, and differs in nothing from tokio + hyper.\n\n\
          | | contracts | tokio + hyper | smol + isahc |\n|---|---|---|---|\n",
         CONTRACTS.len()
     );
