@@ -101,15 +101,12 @@ impl<N: Net> Connection<N> {
             return poll;
         }
         self.0.gauge.listen();
-        match self.drive(Some(cx)) {
-            true => Pin::new(body).poll_frame(cx),
-            false => Pin::new(body).poll_frame(&mut nobody),
-        }
+        self.drive(Some(cx));
+        Pin::new(body).poll_frame(&mut nobody)
     }
 
     /// Goes on with whatever can be done now, and wakes the task of `cx`, if there is one, when there is more.
-    /// Returns whether the connection ended, or something has come in
-    /// since its gauge was told to listen.
+    /// Returns whether the connection ended, or something has come in since its gauge was told to listen.
     pub(crate) fn drive(&mut self, cx: Option<&Context<'_>>) -> bool {
         let Inner { driver, relay, waker, .. } = &mut *self.0;
         let driver = driver.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -128,10 +125,15 @@ impl<N: Net> Connection<N> {
     /// Whether another exchange may begin on it, by a look at the socket if anything happened there since the
     /// last one: the server may have closed it, or sent what nobody asked for.
     pub(crate) fn look(&mut self) -> bool {
-        if self.0.relay.is_stirred() || !self.0.gauge.is_quiet() {
+        if self.has_news() {
             self.drive(None);
         }
         self.is_ready()
+    }
+
+    /// Whether anything happened since the last look, or may have.
+    pub(crate) fn has_news(&self) -> bool {
+        self.0.relay.is_stirred() || !self.0.gauge.is_quiet()
     }
 
     /// Nobody waits for anything on it.

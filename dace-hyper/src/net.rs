@@ -35,7 +35,8 @@ pub trait Net: Runtime<Sleep: Sync> + Clone + fmt::Debug + Default + Unpin {
     fn connect(&self, address: SocketAddr)
     -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
-    /// Runs a task to its end: whether there is anybody who does. Connections of HTTP/2 need that, and what
+    /// Runs a task to its end, on a thread of its own or later: it is not polled before this returns. Returns
+    /// whether there is anybody who does. Connections of HTTP/2 need that, and what
     /// closes idle ones; an exchange over HTTP/1.1 does not.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> bool;
 

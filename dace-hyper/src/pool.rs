@@ -84,26 +84,29 @@ impl<N: Net> Idle<N> {
         closed
     }
 
-    /// Takes out what is too old, into `closed`, and what has lain here for [`QUIET`].
-    fn take_quiet(
+    /// Takes out what is too old, into `closed`, and what has lain here for [`QUIET`] and something happened
+    /// to it. What is as it was stays: whoever looks for a connection meanwhile finds it.
+    fn take_news(
         &mut self,
         now: Instant,
         closed: &mut Vec<Parked<N>>,
     ) -> Vec<(Route<N::Place>, Parked<N>)> {
-        let mut quiet = Vec::new();
+        let mut news = Vec::new();
         for (route, parked) in &mut self.routes {
-            for candidate in std::mem::take(parked) {
+            for mut candidate in std::mem::take(parked) {
+                let looked_long_ago = candidate.seen.after(QUIET) <= now;
                 if candidate.until <= now {
                     closed.push(candidate);
-                } else if candidate.seen.after(QUIET) <= now {
-                    quiet.push((route.clone(), candidate));
+                } else if looked_long_ago && candidate.connection.has_news() {
+                    news.push((route.clone(), candidate));
                 } else {
+                    candidate.seen = if looked_long_ago { now } else { candidate.seen };
                     parked.push(candidate);
                 }
             }
         }
-        self.count -= closed.len() + quiet.len();
-        quiet
+        self.count -= closed.len() + news.len();
+        news
     }
 
     /// The connection of HTTP/1.1 that has been here longest.
@@ -254,9 +257,9 @@ impl<N: Net> Pool<N> {
     fn sweep(&self) -> Option<Instant> {
         let now = self.net.now();
         let mut closed = Vec::new();
-        let quiet = self.lock().take_quiet(now, &mut closed);
+        let news = self.lock().take_news(now, &mut closed);
         // Out of the lock, since sockets are read. One that lies here while others come and go is not missed.
-        let alive = quiet.into_iter().filter_map(|(route, mut parked)| {
+        let alive = news.into_iter().filter_map(|(route, mut parked)| {
             parked.seen = now;
             parked.connection.look().then_some((route, parked))
         });

@@ -39,12 +39,22 @@ impl Relay {
 
     /// The connection is driven now, for the task of `cx`, if for any.
     pub(crate) fn listen(&self, cx: Option<&Context<'_>>) {
-        let mut task = self.task();
-        match (&*task, cx) {
-            (Some(task), Some(cx)) if task.will_wake(cx.waker()) => {}
-            (_, cx) => *task = cx.map(|cx| cx.waker().clone()),
-        }
+        let known = |task: &Option<Waker>| match (task, cx) {
+            (Some(task), Some(cx)) => task.will_wake(cx.waker()),
+            (task, cx) => task.is_none() && cx.is_none(),
+        };
+        let task = self.task();
         self.stirred.store(false, Ordering::Relaxed);
+        if known(&task) {
+            return;
+        }
+        drop(task);
+        // A waker is somebody else's code: not under the lock.
+        let next = cx.map(|cx| cx.waker().clone());
+        let mut task = self.task();
+        let before = std::mem::replace(&mut *task, next);
+        drop(task);
+        drop(before);
     }
 
     /// Nobody waits any more.

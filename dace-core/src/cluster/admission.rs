@@ -182,6 +182,8 @@ impl Cluster {
                 None => {
                     self.look_at_panic(now, policy, ask);
                     if let Some(refusal) = self.refused_by_circuits(now, policy, &shed) {
+                        #[cfg(test)]
+                        self.assert_refused(now, policy, ask, &refusal);
                         return Admit::Refused(refusal);
                     }
                     self.pick(now, policy, ask, &shed)
@@ -334,6 +336,19 @@ impl Cluster {
             }
         }
         first.map(|(_, id, shut)| refusal(now, self.table[id].netloc.clone(), shut))
+    }
+
+    /// The balancer would find nobody, and the general refusal is the same.
+    #[cfg(test)]
+    fn assert_refused(&mut self, now: Instant, policy: &Rules, ask: &Ask<'_>, told: &Refusal) {
+        let dice = self.rng.clone();
+        let force = self.targets.panic;
+        assert_eq!(self.choose(now, policy, ask, &[], force), None);
+        match self.refuse_balanced(now, policy, Vec::new()) {
+            Admit::Refused(refusal) => assert_eq!(refusal, *told),
+            other => panic!("{told:?}, but in general {other:?}"),
+        }
+        self.rng = dice;
     }
 
     /// Nobody lets the call in: it may wait for the full ones that did not shed it, else the one that opens

@@ -262,6 +262,12 @@ impl Visit {
 mod tests {
     use super::*;
 
+    /// There is one for each call under way.
+    #[test]
+    fn a_record_is_small() {
+        assert!(size_of::<Attempt>() <= 80, "{}", size_of::<Attempt>());
+    }
+
     #[test]
     fn a_visit_keeps_the_worst_class_with_its_hint() {
         let hint = |seconds| Class::Throttled(Some(Duration::from_secs(seconds)));

@@ -171,10 +171,11 @@ struct Extra {
     connect_timeout: Option<Duration>,
     /// What somebody wants to read.
     text: Option<Text>,
-    /// The hedge of the attempt under way, and when it ends.
+    /// The hedge of the attempt under way, and when it ends. It means nothing unless that is
+    /// [hedged](Run::hedged).
     hedge: Option<(AttemptId, Instant)>,
-    /// The attempt that lost, and what comes when it is gone.
-    lost: Option<(AttemptId, Next)>,
+    /// The attempt that lost, until it is dropped.
+    lost: Option<AttemptId>,
     /// Where the last attempt was charged, while a retry is to come: its endpoint may be forgotten
     /// meanwhile.
     last_failed_at: Option<Netloc>,
@@ -188,8 +189,11 @@ enum State {
     Admission,
     Queued(TicketId),
     Running(Run),
-    /// One attempt decided [what comes next](Extra::lost), and the one here is to be dropped before that.
-    Lost(Slot),
+    /// One attempt decided what comes next, and [the one](Extra::lost) here is to be dropped before that.
+    Lost {
+        slot: Slot,
+        next: Next,
+    },
     Waiting {
         until: Instant,
     },
@@ -289,7 +293,9 @@ impl CallMachine {
     }
 
     pub(crate) fn set_idempotent(&mut self, idempotent: bool) {
-        self.idempotent = Some(idempotent);
+        if let State::New(_) = self.state {
+            self.idempotent = Some(idempotent);
+        }
     }
 
     fn is_idempotent(&self) -> bool {
@@ -297,7 +303,9 @@ impl CallMachine {
     }
 
     pub(crate) fn set_priority(&mut self, priority: Priority) {
-        self.priority = Some(priority);
+        if let State::New(_) = self.state {
+            self.priority = Some(priority);
+        }
     }
 
     pub(crate) fn set_key(&mut self, key: Box<str>) {
@@ -389,7 +397,7 @@ impl CallMachine {
                 State::Running(run) => {
                     return Action::Cancel(if run.hedged { Slot::Hedge } else { run.slot });
                 }
-                State::Lost(_) | State::Ended | State::FallingBack | State::Done => {}
+                State::Lost { .. } | State::Ended | State::FallingBack | State::Done => {}
                 State::New(_) | State::Admission | State::Queued(_) | State::Waiting { .. } => {
                     self.give_back_place(now, policy, cluster, wakes);
                     let after = self.deadline.since(self.started);
@@ -403,7 +411,7 @@ impl CallMachine {
             State::Admission => self.enter(now, policy, cluster, None, waker, wakes),
             State::Queued(ticket) => self.enter(now, policy, cluster, Some(ticket), waker, wakes),
             State::Running(run) => self.go_on(now, policy, cluster, run, wakes),
-            State::Lost(slot) => Action::Cancel(slot),
+            State::Lost { slot, .. } => Action::Cancel(slot),
             State::Waiting { until } if now < until => Action::WaitUntil(until.min(self.deadline)),
             State::Waiting { .. } => self.enter(now, policy, cluster, None, waker, wakes),
             State::Ended => self.close(now, cluster, wakes),

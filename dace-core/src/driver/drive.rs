@@ -369,7 +369,7 @@ fn conclude<T, E>(
 }
 
 fn failure<E>(ended: Ended, attempts: u32, source: E) -> Error<E> {
-    let Ended { why, requested, refusal, trail, .. } = ended;
+    let Ended { why, requested, refusal, trail } = ended;
     let retry_after = trail.as_ref().and_then(|trail| trail.retry_after);
     match refusal {
         Some(refusal) => refusal.into_error(Some(source), trail),

@@ -1,6 +1,8 @@
-//! URLs, parsed once and sent as they were parsed.
+//! URLs, sent as they were parsed.
 //!
-//! The `url` crate (WHATWG) does the parsing; what is refused here is what two parsers may read
+//! The `url` crate (WHATWG) does the parsing; what is kept of it is the text, where its parts are, and what the
+//! URLs of a server have in common. Only an absolute path of plain characters is joined without it, which is
+//! most of what is asked for. What is refused here is what two parsers may read
 //! differently: backslashes, tabs and line breaks, which WHATWG repairs in silence, and a host that is
 //! not right behind two slashes.
 

@@ -23,7 +23,7 @@ pub mod hedge;
 pub mod index;
 pub mod queue;
 pub(crate) mod retry;
-pub mod slab;
+pub(crate) mod slab;
 pub mod streak;
 pub mod tokens;
 pub mod window;

@@ -17,14 +17,14 @@ const NOBODY: u32 = u32::MAX;
 
 /// The name of a record. Never names another one later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Name {
+pub(crate) struct Name {
     index: u32,
     generation: NonZeroU32,
 }
 
 /// Records by their names.
 #[derive(Debug)]
-pub struct Slab<T> {
+pub(crate) struct Slab<T> {
     pieces: Vec<Vec<Slot<T>>>,
     /// The slot that was freed last.
     free: u32,
@@ -52,13 +52,8 @@ impl<T> Default for Slab<T> {
 
 impl<T> Slab<T> {
     /// How many records there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// Keeps `record`, and names it.
@@ -66,7 +61,7 @@ impl<T> Slab<T> {
     /// # Panics
     /// With 2<sup>32</sup> - 1 records.
     #[inline]
-    pub fn insert(&mut self, record: T) -> Name {
+    pub(crate) fn insert(&mut self, record: T) -> Name {
         self.len += 1;
         let index = self.free;
         if let Some(slot) = self.slot_mut(index) {
@@ -82,7 +77,7 @@ impl<T> Slab<T> {
 
     /// The record of this name.
     #[inline]
-    pub fn get(&self, name: Name) -> Option<&T> {
+    pub(crate) fn get(&self, name: Name) -> Option<&T> {
         let index = name.index as usize;
         match self.pieces.get(index / PIECE)?.get(index % PIECE)? {
             Slot { generation, content: Content::Record(record) }
@@ -96,7 +91,7 @@ impl<T> Slab<T> {
 
     /// As [`get`](Self::get).
     #[inline]
-    pub fn get_mut(&mut self, name: Name) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, name: Name) -> Option<&mut T> {
         match self.slot_mut(name.index)? {
             Slot { generation, content: Content::Record(record) }
                 if *generation == name.generation =>
@@ -109,7 +104,7 @@ impl<T> Slab<T> {
 
     /// Forgets the record of this name, if there is one, and gives it back.
     #[inline]
-    pub fn remove(&mut self, name: Name) -> Option<T> {
+    pub(crate) fn remove(&mut self, name: Name) -> Option<T> {
         let free = self.free;
         let slot = self.slot_mut(name.index)?;
         if slot.generation != name.generation || matches!(slot.content, Content::Free(_)) {
@@ -214,7 +209,7 @@ mod tests {
                 gone.push(name);
             }
             most = most.max(names.len());
-            assert_eq!((slab.len(), slab.is_empty()), (names.len(), names.is_empty()));
+            assert_eq!(slab.len(), names.len());
         }
         assert!(names.iter().all(|name| slab.get(*name) == map.get(name)));
         assert!(gone.iter().all(|name| slab.get(*name).is_none()));

@@ -24,7 +24,7 @@ impl CallMachine {
         finish: Finish,
         wakes: &mut Wakes,
     ) {
-        if let State::Lost(_) = self.state {
+        if let State::Lost { .. } = self.state {
             return self.end_loser(now, policy, cluster, slot, wakes);
         }
         let Some((run, other)) = self.running(slot) else {
@@ -86,8 +86,8 @@ impl CallMachine {
         };
         self.state = match other {
             Some(Run { id, slot, .. }) => {
-                self.extra().lost = Some((id, next));
-                State::Lost(slot)
+                self.extra().lost = Some(id);
+                State::Lost { slot, next }
             }
             None => next.into(),
         };
@@ -126,10 +126,15 @@ impl CallMachine {
         slot: Slot,
         wakes: &mut Wakes,
     ) {
-        if !matches!(self.state, State::Lost(at) if at == slot) {
+        let State::Lost { slot: at, next } = self.state else {
+            return;
+        };
+        if at != slot {
             return;
         }
-        let Some((id, next)) = self.extra().lost.take() else {
+        self.state = next.into();
+        let Some(id) = self.extra().lost.take() else {
+            debug_assert!(false, "it has a name until it is dropped");
             return;
         };
         let (finish, hang_after) = (Finish::Dropped, Duration::from_nanos(self.hang_after));
@@ -138,7 +143,6 @@ impl CallMachine {
             // It would have taken longer still.
             hedging.on_latency(now, settled.took);
         }
-        self.state = next.into();
     }
 
     fn end_with(&mut self, verdict: Verdict) -> Next {
