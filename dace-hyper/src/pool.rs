@@ -246,7 +246,9 @@ impl<N: Net> Pool<N> {
             return true;
         }
         let (reaper, over) = oneshot::channel();
-        let runs = self.net.spawn(reap(self.net.clone(), Arc::downgrade(self), over));
+        // Not before: what is parked is mostly taken at once, and the task would end and be needed again.
+        let first = self.net.now().after(self.bounds.idle_timeout.min(QUIET));
+        let runs = self.net.spawn(reap(self.net.clone(), Arc::downgrade(self), first, over));
         if runs {
             idle.reaper = Some(reaper);
         }
@@ -310,11 +312,15 @@ impl<N: Net> Pool<N> {
     }
 }
 
-async fn reap<N: Net>(net: N, pool: Weak<Pool<N>>, mut over: oneshot::Receiver<()>) {
-    while let Some(next) = pool.upgrade().and_then(|pool| pool.sweep()) {
-        if within(&net, next, &mut over).await.is_some() {
-            return;
-        }
+async fn reap<N: Net>(
+    net: N,
+    pool: Weak<Pool<N>>,
+    mut next: Instant,
+    mut over: oneshot::Receiver<()>,
+) {
+    while within(&net, next, &mut over).await.is_none() {
+        let Some(then) = pool.upgrade().and_then(|pool| pool.sweep()) else { break };
+        next = then;
     }
 }
 
@@ -457,6 +463,23 @@ mod tests {
         assert_eq!(bench.pool.lock().count, 2);
         // Those that were looked at lie where they lay.
         assert_eq!((bench.take("a"), bench.take("a")), (Some(3), Some(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_task_looks_after_connections_however_often_they_come_and_go() {
+        let mut bench = Bench::new(9, 9);
+        bench.park("a").await;
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let route = route("a");
+        for _ in 0..9 {
+            let connection = bench.pool.take(&route).unwrap();
+            tokio::task::yield_now().await;
+            assert_eq!(tasks(), 1, "it does not end, to begin anew");
+            bench.pool.park(route.clone(), connection);
+        }
+        drop(bench);
+        tokio::task::yield_now().await;
+        assert_eq!(tasks(), 0);
     }
 
     #[test]
