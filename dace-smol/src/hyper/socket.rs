@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, IoSlice, Read as _};
 use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use async_io::Async;
 use futures_io::AsyncWrite as _;
@@ -31,10 +31,8 @@ impl AsyncRead for Socket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        // Then this is a look at what is there now, and the reactor may not know it yet.
-        let nobody_waits = cx.waker().will_wake(Waker::noop());
         loop {
-            if this.dry && !nobody_waits {
+            if this.dry {
                 ready!(this.socket.poll_readable(cx))?;
             }
             let room = buf.initialize_unfilled();
@@ -44,12 +42,7 @@ impl AsyncRead for Socket {
                     buf.advance(count);
                     return Poll::Ready(Ok(()));
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    this.dry = true;
-                    if nobody_waits {
-                        return Poll::Pending;
-                    }
-                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => this.dry = true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
