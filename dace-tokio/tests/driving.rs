@@ -208,6 +208,59 @@ fn an_exchange_is_polled_no_oftener_than_something_happens() {
     assert_eq!(polls, 2);
 }
 
+/// Each piece is waited for by one task and read by another, on whatever thread.
+#[test]
+fn a_body_that_goes_from_task_to_task_is_read_to_its_end() {
+    const EXCHANGES: usize = 16;
+    const PIECES: usize = 64;
+    let piece = "x".repeat(512);
+    let length = piece.len() * PIECES;
+    let mut script = vec![
+        Step::ReadRequest,
+        send(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n")),
+    ];
+    script.extend((0..PIECES).map(|_| send(&piece)));
+    script.push(Step::AwaitClose);
+    let server = Server::start(vec![script; EXCHANGES]);
+    let runtime = Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    let backend = backend();
+    let next = |body: &mut HyperBody, cx: &mut Context<'_>| Pin::new(body).poll_next(cx);
+    let exchange = |url: String| {
+        let backend = backend.clone();
+        async move {
+            let mut body = backend.send(get(&url)).await.unwrap().body;
+            let mut read = 0;
+            loop {
+                let polled = poll_fn(|cx| Poll::Ready(next(&mut body, cx))).await;
+                let piece = match polled {
+                    Poll::Ready(piece) => piece,
+                    Poll::Pending => {
+                        let other = tokio::spawn(async move {
+                            let piece = poll_fn(|cx| next(&mut body, cx)).await;
+                            (piece, body)
+                        });
+                        let (piece, back) = other.await.unwrap();
+                        body = back;
+                        piece
+                    }
+                };
+                match piece {
+                    Some(piece) => read += piece.unwrap().len(),
+                    None => return read,
+                }
+            }
+        }
+    };
+    runtime.expect("a runtime").block_on(async {
+        let exchanges: Vec<_> =
+            (0..EXCHANGES).map(|_| tokio::spawn(exchange(server.url("/")))).collect();
+        for exchange in exchanges {
+            let ended = tokio::time::timeout(PATIENCE, exchange).await;
+            assert_eq!(ended.expect("nobody misses a wake").unwrap(), length);
+        }
+    });
+}
+
 /// Answers may be lent to other threads, so their bodies can be too.
 #[test]
 fn a_body_can_be_shared_between_threads() {
