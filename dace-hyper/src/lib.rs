@@ -49,3 +49,8 @@ pub use fault::HyperError;
 pub use head::HyperHead;
 pub use net::Net;
 pub use security::Tls;
+
+/// What a socket of [`Net`] is: tokio's traits, which hyper brings along on any runtime.
+pub mod io {
+    pub use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+}

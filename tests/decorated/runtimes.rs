@@ -17,6 +17,22 @@ async fn get_on_smol(call: &dace::smol::Call, url: &str) -> Result<String, HttpE
     call.http().get(url).send().await?.text().await
 }
 
+#[cfg(feature = "smol-hyper")]
+#[test]
+fn on_smol_hyper_is_taken_where_it_is_named() {
+    #[dace::fault_tolerant(id = "over_hyper", runtime = dace::smol::hyper::Smol)]
+    async fn text(url: &str) -> Result<String, HttpError> {
+        call.http().get(url).send().await?.text().await
+    }
+    let _alone = alone();
+    let server = Server::start([answers("one", 2)]);
+    for _ in 0..2 {
+        assert_eq!(smol::block_on(text(&server.url("/"))).unwrap(), "one");
+    }
+    assert!(dace::smol::hyper::dependency("over_hyper").is_some());
+    assert!(dace::smol::dependency("over_hyper").is_none(), "that is isahc's");
+}
+
 #[test]
 fn a_second_runtime_finds_connections_of_the_first_gone_and_makes_its_own() {
     let _alone = alone();

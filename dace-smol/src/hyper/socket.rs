@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use async_io::Async;
+use dace_hyper::io::{AsyncRead, AsyncWrite, ReadBuf};
 use futures_io::AsyncWrite as _;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A TCP connection on async-io.
 #[derive(Debug)]
