@@ -3,7 +3,7 @@
 //!
 //! Every decision is the core's. This crate hands requests to libcurl in a way that keeps it from
 //! deciding anything itself, and says as exactly as libcurl allows what went wrong. What it cannot keep
-//! it from is listed with [`IsahcBackend`].
+//! it from is listed with [`IsahcBackend`]. With the feature `hyper`, the module of that name has hyper in its place.
 #![forbid(unsafe_code)]
 
 mod backend;

@@ -20,8 +20,8 @@ async fn get_on_smol(call: &dace::smol::Call, url: &str) -> Result<String, HttpE
 #[cfg(feature = "smol-hyper")]
 #[test]
 fn on_smol_hyper_is_taken_where_it_is_named() {
-    #[dace::fault_tolerant(id = "over_hyper", runtime = dace::smol::hyper::Smol)]
-    async fn text(url: &str) -> Result<String, HttpError> {
+    #[dace::fault_tolerant(dependency_id = "over_hyper")]
+    async fn text(call: &dace::smol::hyper::Call, url: &str) -> Result<String, HttpError> {
         call.http().get(url).send().await?.text().await
     }
     let _alone = alone();
