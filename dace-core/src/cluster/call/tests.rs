@@ -12,7 +12,7 @@ use crate::balancer::{Options, Place};
 use crate::cluster::Selection;
 use crate::machine::balancer::Balance;
 use crate::machine::retry::Outlook;
-use crate::policy::{Backoff, Hedge, Policy};
+use crate::policy::{Backoff, Breaker, Hedge, Policy};
 use crate::{Class, Target};
 
 const NOW: Instant = Instant::EPOCH;
@@ -153,4 +153,41 @@ fn in_panic_a_failure_may_be_retried_at_once_and_what_all_refused_may_not() {
     }
     world.cluster.targets.panic = true;
     assert_eq!(outlook(&world, Class::Transient), Outlook::Open);
+}
+
+#[test]
+fn where_no_circuit_lets_anybody_in_whoever_opens_first_is_named() {
+    for waits in [[10, 3, 7], [3, 10, 7], [7, 10, 3]] {
+        let place = |text| Place {
+            target: target(text),
+            options: Options { weight: 1, priority: 0, max_open: None },
+        };
+        let places: Vec<_> = ["http://a", "http://b", "http://c"].map(place).into();
+        let breaker = Breaker::new().consecutive_failures(1);
+        let policy = Policy::new().breaker(breaker).retry_attempts(0);
+        let mut world = World::new(policy, Selection::Balanced(Balance::PeakEwma, places));
+        // Each of them fails, and so its circuit opens; then, since that is ignored where all have, each asks
+        // for a pause.
+        let pauses = waits.map(|seconds| Class::Throttled(Some(Duration::from_secs(seconds))));
+        let mut paused = Vec::new();
+        for class in [Class::Transient; 3].into_iter().chain(pauses) {
+            let mut call = CallMachine::new(Start::new());
+            let action = world.poll(NOW, &mut call);
+            assert!(matches!(action, Action::Attempt { .. }), "{action:?}");
+            let (id, ..) = call.attempt(Slot::First).expect("it runs");
+            let endpoint = world.cluster.attempts[id].charged.endpoint;
+            world.end(NOW, &mut call, Slot::First, class);
+            let _ = world.poll(NOW, &mut call);
+            if let Class::Throttled(_) = class {
+                let endpoint = &world.cluster.table[endpoint];
+                paused.push((endpoint.paused_until.since(NOW), endpoint.netloc.clone()));
+            }
+        }
+        assert_eq!(world.cluster.targets.suspects, 3);
+        let mut call = CallMachine::new(Start::new());
+        assert!(matches!(world.poll(NOW, &mut call), Action::Finish));
+        let Some(Verdict::Refused(refusal)) = call.take_verdict() else { panic!("{call:?}") };
+        let (wait, netloc) = paused.into_iter().min_by_key(|(wait, _)| *wait).unwrap();
+        assert_eq!((refusal.netloc, refusal.retry_after), (netloc, Some(wait)), "{waits:?}");
+    }
 }
