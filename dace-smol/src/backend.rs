@@ -41,7 +41,8 @@ use crate::{IsahcBody, IsahcError, IsahcHead, SmolRuntime};
 ///   forwards is not spoken to at all;
 /// - it notices that an idle connection is too old, or was closed, only with the next request;
 /// - it learns that an exchange was dropped only when its connection or stream next moves, so up to
-///   `http_pool_size` exchanges with servers that hang may stay open after they were dropped;
+///   `http_pool_size` exchanges with a server that hangs, and four times as many with several, may stay
+///   open after they were dropped;
 /// - the age of connections is that of the client that made them: all are replaced at once;
 /// - the head of an answer is handed over with the first byte of its body; fields that come after a
 ///   body of no bytes are among those of its head;
@@ -141,8 +142,8 @@ impl IsahcBackend {
         }
         .map_err(IsahcError::without_client)?;
         let multiplexed = self.clients.may_speak_http2(way.secure);
-        let netloc = multiplexed.then(|| way.netloc.clone());
-        let watch = Watch { client, netloc, deadline: options.deadline, over: false };
+        let netloc = way.netloc.clone();
+        let watch = Watch { client, netloc, multiplexed, deadline: options.deadline, over: false };
         let answer = Quiet::new(|| watch.client.http.send_async(request)).await;
         let client = watch.over();
         let answer = answer.map_err(|error| IsahcError::in_exchange(error, &way, &failure))?;
@@ -157,8 +158,10 @@ impl IsahcBackend {
 /// Tells the client if the exchange is dropped before its answer.
 struct Watch {
     client: Arc<Client>,
-    /// Where it goes, if connections there carry more than one exchange at a time.
-    netloc: Option<Netloc>,
+    /// Where it goes.
+    netloc: Netloc,
+    /// Whether connections there carry more than one exchange at a time.
+    multiplexed: bool,
     deadline: Instant,
     over: bool,
 }
@@ -166,8 +169,8 @@ struct Watch {
 impl Watch {
     fn over(mut self) -> Arc<Client> {
         self.over = true;
-        if let Some(netloc) = &self.netloc {
-            self.client.heard(netloc);
+        if self.multiplexed {
+            self.client.heard(&self.netloc);
         }
         self.client.clone()
     }
@@ -178,9 +181,9 @@ impl Drop for Watch {
         if self.over {
             return;
         }
-        self.client.give_up();
-        if let Some(netloc) = self.netloc.take().filter(|_| self.deadline <= SmolRuntime.now()) {
-            self.client.unheard(netloc);
+        self.client.give_up(&self.netloc);
+        if self.multiplexed && self.deadline <= SmolRuntime.now() {
+            self.client.unheard(self.netloc.clone());
         }
     }
 }

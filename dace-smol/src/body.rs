@@ -296,7 +296,7 @@ impl Drop for IsahcBody {
                 Poll::Pending => break,
             }
         }
-        self.origin.client.give_up();
+        self.origin.client.give_up(&self.origin.way.netloc);
     }
 }
 

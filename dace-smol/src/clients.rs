@@ -10,14 +10,15 @@
 //! A client is replaced
 //! - when it is as old as a connection may be: libcurl knows how long a connection lay idle, not how
 //!   old it is. The new one also looks names up again;
-//! - when `pool_size` exchanges were given up on it: libcurl learns of that only when their connection
-//!   next moves, and against a server that hangs it never does;
+//! - when `pool_size` exchanges with one server were given up on it, or four times as many in all: libcurl
+//!   learns of that only when their connection next moves, and against a server that hangs it never does.
+//!   Not sooner, since idle connections to all servers go with it, and stay open until its last exchange ends;
 //! - when an HTTP/2 connection no longer answers (`silence.rs`).
 //!
 //! The connections of the old one finish what they do, and close with the last of it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dace_core::http::{HttpSettings, Protocol, Url};
@@ -34,6 +35,9 @@ use crate::trust::{Tls, Trust};
 /// limit of each netloc, since idle connections are used before new ones are made; what is set here
 /// bounds the total: so many netlocs may be busy at once before idle connections of some are closed.
 const BUSY_NETLOCS: usize = 16;
+
+/// So many servers may each have as many exchanges given up as one may, before the client is replaced.
+const HUNG_NETLOCS: usize = 4;
 
 /// What all clients are made from, and those that are in use.
 #[derive(Debug)]
@@ -60,15 +64,33 @@ struct Settings {
 pub(crate) struct Client {
     pub(crate) http: HttpClient,
     expires: Instant,
-    given_up: AtomicUsize,
+    given_up: Mutex<GivenUp>,
     bearable: usize,
     silence: Silence,
 }
 
+/// Exchanges that were given up.
+#[derive(Debug, Default)]
+struct GivenUp {
+    by_netloc: HashMap<Netloc, usize>,
+    all: usize,
+    /// Those of the server that has most.
+    most: usize,
+}
+
 impl Client {
     /// An exchange on this client was given up.
-    pub(crate) fn give_up(&self) {
-        self.given_up.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn give_up(&self, netloc: &Netloc) {
+        let mut given_up = self.given_up();
+        let of_netloc = given_up.by_netloc.entry(netloc.clone()).or_default();
+        *of_netloc += 1;
+        let of_netloc = *of_netloc;
+        given_up.most = given_up.most.max(of_netloc);
+        given_up.all += 1;
+    }
+
+    fn given_up(&self) -> MutexGuard<'_, GivenUp> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its deadline passed, and no answer had come.
@@ -82,8 +104,10 @@ impl Client {
     }
 
     fn is_spent(&self) -> bool {
+        let GivenUp { most, all, .. } = *self.given_up();
         self.expires <= SmolRuntime.now()
-            || self.given_up.load(Ordering::Relaxed) >= self.bearable
+            || most >= self.bearable
+            || all >= self.bearable.saturating_mul(HUNG_NETLOCS)
             || self.silence.is_too_long()
     }
 }
@@ -177,7 +201,7 @@ impl Settings {
         Ok(Client {
             http: self.build(keep)?,
             expires: SmolRuntime.now().after(self.max_age),
-            given_up: AtomicUsize::new(0),
+            given_up: Mutex::default(),
             bearable: self.pool_size.max(1),
             silence: Silence::default(),
         })
