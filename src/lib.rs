@@ -30,7 +30,8 @@ pub use statsd::{Statsd, StatsdExt};
 #[cfg(feature = "tokio")]
 pub use dace_tokio as tokio;
 
-/// On smol and isahc: `dace::smol::Dependency`, with the feature `smol`.
+/// On smol and isahc: `dace::smol::Dependency`, with the feature `smol`; on smol and hyper:
+/// `dace::smol::hyper::Dependency`, with the feature `smol-hyper`.
 #[cfg(feature = "smol")]
 pub use dace_smol as smol;
 

@@ -49,7 +49,7 @@ impl Relay {
             return;
         }
         drop(task);
-        // A waker is somebody else's code: not under the lock.
+        // Whoever drops the last waker of a task may drop anything with it: not under the lock.
         let next = cx.map(|cx| cx.waker().clone());
         let mut task = self.task();
         let before = std::mem::replace(&mut *task, next);

@@ -1,4 +1,4 @@
-//! Whole HTTP calls on loopback: dace on both adapters beside what a user would call in its place.
+//! Whole HTTP calls on loopback: dace on its adapters beside what a user would call in its place.
 //!
 //! ```text
 //! cd benches/http && cargo run --release            # three minutes or so, a Markdown table
@@ -10,7 +10,7 @@
 //! The server is hyper's, on a thread of its own, and answers 13 bytes. Each client makes so many requests
 //! at a time for a while, one client after the other, in rounds, so that whatever else the machine does
 //! hits all of them; the medians over the rounds are told, and the best rate. A round in which some client
-//! was much slower than it is usually counts for nobody. Rates are to raw hyper, and of dace on smol to bare
+//! was much slower than it is usually counts for nobody. Rates are to raw hyper, and of those on smol to bare
 //! isahc: only ratios mean anything.
 
 mod clients;

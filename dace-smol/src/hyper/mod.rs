@@ -1,7 +1,7 @@
 //! dace on smol and hyper, which costs a request much less than isahc does, and tells more of what went wrong.
 //!
-//! It runs under any executor. An exchange over HTTP/1.1 needs no other one than the caller's; what closes idle
-//! connections, and connections of HTTP/2, are tasks of smol's own, on its thread.
+//! It runs under any executor. An exchange over HTTP/1.1 needs no other one than the caller's; names are looked up on
+//! threads that may block, and what closes idle connections, and connections of HTTP/2, have a thread of dace's own.
 //!
 //!     use dace_smol::hyper::{Call, Dependency};
 //!
@@ -15,10 +15,10 @@
 mod net;
 mod socket;
 
-pub use dace_hyper::{HyperError, HyperHead};
+pub use dace_hyper::{HyperError, HyperHead, Tls};
 pub use socket::Socket;
 
-use crate::SmolRuntime;
+pub use crate::{SmolRuntime, reader};
 
 /// HTTP over hyper, on smol.
 pub type HyperBackend = dace_hyper::HyperBackend<SmolRuntime>;
