@@ -4,9 +4,9 @@ use std::future::Future;
 use std::sync::Arc;
 
 use dace_core::http::{
-    Connect, Fault, FaultKind, Header, HttpBackend, HttpSettings, Request, Response,
+    Connect, Fault, FaultKind, Header, HttpBackend, HttpSettings, Options, Request, Response,
 };
-use dace_core::{ConfigError, Instant, Netloc, Runtime as _, Scheme};
+use dace_core::{ConfigError, Netloc, Runtime as _, Scheme};
 use isahc::ResponseExt as _;
 
 use crate::body::Origin;
@@ -42,7 +42,7 @@ use crate::{IsahcBody, IsahcError, IsahcHead, SmolRuntime};
 /// - it notices that an idle connection is too old, or was closed, only with the next request;
 /// - it learns that an exchange was dropped only when its connection or stream next moves, so up to
 ///   `http_pool_size` exchanges with a server that hangs, and four times as many with several, may stay
-///   open after they were dropped;
+///   open after they were dropped, unless the request has a timeout of its own, which ends them;
 /// - the age of connections is that of the client that made them: all are replaced at once;
 /// - the head of an answer is handed over with the first byte of its body; fields that come after a
 ///   body of no bytes are among those of its head;
@@ -143,14 +143,15 @@ impl IsahcBackend {
         .map_err(IsahcError::without_client)?;
         let multiplexed = self.clients.may_speak_http2(way.secure);
         let netloc = way.netloc.clone();
-        let watch = Watch { client, netloc, multiplexed, deadline: options.deadline, over: false };
+        let watch = Watch { client, netloc, multiplexed, options, over: false };
         let answer = Quiet::new(|| watch.client.http.send_async(request)).await;
         let client = watch.over();
         let answer = answer.map_err(|error| IsahcError::in_exchange(error, &way, &failure))?;
         let trailer = answer.trailer().clone();
         let (head, reader) = answer.into_parts();
         let head = IsahcHead(head);
-        let body = IsahcBody::new(reader, trailer, &head, to_head, Origin { client, way, failure });
+        let origin = Origin { client, way, ends: options.ends, failure };
+        let body = IsahcBody::new(reader, trailer, &head, to_head, origin);
         Ok(Response { head, body })
     }
 }
@@ -162,7 +163,7 @@ struct Watch {
     netloc: Netloc,
     /// Whether connections there carry more than one exchange at a time.
     multiplexed: bool,
-    deadline: Instant,
+    options: Options,
     over: bool,
 }
 
@@ -181,8 +182,8 @@ impl Drop for Watch {
         if self.over {
             return;
         }
-        self.client.give_up(&self.netloc);
-        if self.multiplexed && self.deadline <= SmolRuntime.now() {
+        self.client.give_up(&self.netloc, self.options.ends);
+        if self.multiplexed && self.options.deadline <= SmolRuntime.now() {
             self.client.unheard(self.netloc.clone());
         }
     }

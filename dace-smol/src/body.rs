@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use dace_core::Instant;
 use dace_core::http::{BodyStream, BoxError, Head as _, Header, Payload, Version};
 use futures_core::Stream;
 use futures_io::AsyncRead;
@@ -193,6 +194,8 @@ pub struct IsahcBody {
 pub(crate) struct Origin {
     pub(crate) client: Arc<Client>,
     pub(crate) way: Way,
+    /// When the exchange is over by its own timeout.
+    pub(crate) ends: Instant,
     pub(crate) failure: UploadFailure,
 }
 
@@ -296,7 +299,7 @@ impl Drop for IsahcBody {
                 Poll::Pending => break,
             }
         }
-        self.origin.client.give_up(&self.origin.way.netloc);
+        self.origin.client.give_up(&self.origin.way.netloc, self.origin.ends);
     }
 }
 

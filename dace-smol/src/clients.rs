@@ -36,6 +36,9 @@ use crate::trust::{Tls, Trust};
 /// bounds the total: so many netlocs may be busy at once before idle connections of some are closed.
 const BUSY_NETLOCS: usize = 16;
 
+/// Whoever ends so soon is waited for.
+const SOON: Duration = Duration::from_secs(1);
+
 /// So many servers may each have as many exchanges given up as one may, before the client is replaced.
 const HUNG_NETLOCS: usize = 4;
 
@@ -79,8 +82,12 @@ struct GivenUp {
 }
 
 impl Client {
-    /// An exchange on this client was given up.
-    pub(crate) fn give_up(&self, netloc: &Netloc) {
+    /// An exchange on this client was given up, that [ends](dace_core::http::Options::ends) then.
+    pub(crate) fn give_up(&self, netloc: &Netloc, ends: Instant) {
+        if ends <= SmolRuntime.now().after(SOON) {
+            // By itself, and so does its connection.
+            return;
+        }
         let mut given_up = self.given_up();
         let of_netloc = given_up.by_netloc.entry(netloc.clone()).or_default();
         *of_netloc += 1;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dace_core::Scheme;
 use dace_core::http::{FaultKind, Proxy, ProxyKind, Request, Url};
+use dace_core::{Runtime as _, Scheme};
 use http::HeaderValue;
 use http::header::{self, HeaderName};
 use http::request::Builder;
@@ -11,14 +11,18 @@ use isahc::AsyncBody;
 use isahc::auth::{Authentication, Credentials};
 use isahc::config::Configurable;
 
-use crate::IsahcError;
 use crate::body::{nothing, upload};
 use crate::fault::UploadFailure;
 use crate::trust::Trust;
+use crate::{IsahcError, SmolRuntime};
 
 /// libcurl reads 0 as its own default of five minutes, and counts milliseconds in a C `long`.
 const CONNECT_TIMEOUTS: (Duration, Duration) =
     (Duration::from_millis(1), Duration::from_secs(1_000_000));
+
+/// So much later than dace libcurl ends an exchange that is over by its own timeout: it is not told that nobody
+/// waits any more, and against a server that hangs it would never know.
+pub(crate) const LATER: Duration = Duration::from_millis(20);
 
 /// `http2_alone` says that it will be sent in HTTP/2, where a body of no bytes need not be announced.
 pub(crate) fn message(
@@ -44,6 +48,10 @@ pub(crate) fn message(
         .method(method.as_str())
         .uri(without_userinfo(&url))
         .connect_timeout(options.connect_timeout.clamp(shortest, longest));
+    if !options.ends.is_never() {
+        let left = options.ends.since(SmolRuntime.now()).saturating_add(LATER);
+        builder = builder.timeout(left.min(longest));
+    }
     if let Some(proxy) = proxy {
         if http2_alone && proxy.kind() == ProxyKind::Http && url.scheme() == Scheme::Http {
             let what = "HTTP/2 alone cannot go through a proxy that forwards";

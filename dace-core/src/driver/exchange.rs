@@ -80,6 +80,7 @@ pub(super) fn send<'a, R: Runtime, B: HttpBackend>(
         request.options.connect_timeout = call.connect_timeout.unwrap_or(rules.connect_timeout);
         request.options.replay_safe = replay_safe;
         request.options.deadline = call.deadline.min(limits.until);
+        request.options.ends = limits.until;
         request.proxy = rules.fixed.proxies.route(&request.url).cloned();
         if rules.https_only && request.url.scheme() == Scheme::Http {
             return Err(HttpError::unsent(HttpErrorKind::Request(INSECURE)));

@@ -99,16 +99,21 @@ pub struct Options {
     pub replay_safe: bool,
     /// When the attempt ends. A backend need not watch it: the core drops the exchange then.
     pub deadline: Instant,
+    /// When all of the exchange is over, the body of its answer included: the request's own timeout. Never,
+    /// without one. The core drops what is left then; a backend that is not told when an exchange is dropped
+    /// may end it by itself a little later.
+    pub ends: Instant,
 }
 
 impl Default for Options {
-    /// 1 s to connect, persistent, not replay-safe, no deadline.
+    /// 1 s to connect, persistent, not replay-safe, no deadline and no end.
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(1),
             persistent: true,
             replay_safe: false,
             deadline: Instant::NEVER,
+            ends: Instant::NEVER,
         }
     }
 }
