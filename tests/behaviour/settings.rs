@@ -8,7 +8,7 @@ use std::future::ready;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dace::{Breaker, Budget, CircuitState, HttpError, Why};
+use dace::{Breaker, Budget, CircuitState, HttpError, Instant, Runtime as _, Why};
 use dace_sim::{Answer, Sim};
 
 use crate::support::{Dependency, dependency, get, get_root, ms, secs, touchy};
@@ -410,6 +410,32 @@ fn the_connect_timeout_reaches_the_backend() {
         sim.run(a.call(|call| get(call, "/")).connect_timeout(ms(200))).unwrap();
     }
     assert_eq!(*seen.lock().unwrap(), [secs(1), ms(200), ms(300), ms(200)]);
+}
+
+/// A backend that is not told when an exchange is dropped has to know.
+#[test]
+fn a_backend_is_told_when_the_attempt_ends_and_when_all_of_the_exchange_does() {
+    let sim = Sim::new(1);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = seen.clone();
+    sim.server("http://a:80").handler(move |request| {
+        log.lock().unwrap().push((request.options.deadline, request.options.ends));
+        Answer::ok("ok")
+    });
+    let a = dependency(&sim, |builder| {
+        builder.targets(["http://a:80"]).timeout(secs(9)).attempt_timeout(secs(3))
+    });
+    let begin = sim.runtime().now();
+    for own in [Duration::MAX, secs(5), secs(1)] {
+        let call = a.call(|call| async move {
+            call.http().get("/").timeout(own).send().await?.bytes().await.map(drop)
+        });
+        sim.run(call).unwrap();
+    }
+    assert_eq!(sim.runtime().now(), begin, "it takes no time");
+    let at = |seconds| begin.after(secs(seconds));
+    let told = [(at(3), Instant::NEVER), (at(3), at(5)), (at(1), at(1))];
+    assert_eq!(*seen.lock().unwrap(), told);
 }
 
 #[test]
