@@ -299,7 +299,7 @@ impl Drop for IsahcBody {
                 Poll::Pending => break,
             }
         }
-        self.origin.client.give_up(&self.origin.way.netloc, self.origin.ends);
+        self.origin.client.give_up(true, self.origin.ends);
     }
 }
 

@@ -10,15 +10,16 @@
 //! A client is replaced
 //! - when it is as old as a connection may be: libcurl knows how long a connection lay idle, not how
 //!   old it is. The new one also looks names up again;
-//! - when `pool_size` exchanges with one server were given up on it, or four times as many in all: libcurl
-//!   learns of that only when their connection next moves, and against a server that hangs it never does.
-//!   Not sooner, since idle connections to all servers go with it, and stay open until its last exchange ends;
+//! - when `pool_size` exchanges were given up on it before their answers, or four times as many while their
+//!   bodies were read, that have no end of their own: libcurl learns of that only when their connection next
+//!   moves, and against a server that hangs it never does. What has begun to answer mostly moves at once, and a
+//!   client that goes takes idle connections to all servers with it;
 //! - when an HTTP/2 connection no longer answers (`silence.rs`).
 //!
 //! The connections of the old one finish what they do, and close with the last of it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dace_core::http::{HttpSettings, Protocol, Url};
@@ -36,11 +37,11 @@ use crate::trust::{Tls, Trust};
 /// bounds the total: so many netlocs may be busy at once before idle connections of some are closed.
 const BUSY_NETLOCS: usize = 16;
 
+/// What an exchange that was given up before its answer is worth of those that were given up in it.
+const UNANSWERED: usize = 4;
+
 /// Whoever ends so soon is waited for.
 const SOON: Duration = Duration::from_secs(1);
-
-/// So many servers may each have as many exchanges given up as one may, before the client is replaced.
-const HUNG_NETLOCS: usize = 4;
 
 /// What all clients are made from, and those that are in use.
 #[derive(Debug)]
@@ -67,37 +68,20 @@ struct Settings {
 pub(crate) struct Client {
     pub(crate) http: HttpClient,
     expires: Instant,
-    given_up: Mutex<GivenUp>,
+    /// Exchanges, those without an answer [for several](UNANSWERED).
+    given_up: AtomicUsize,
     bearable: usize,
     silence: Silence,
 }
 
-/// Exchanges that were given up.
-#[derive(Debug, Default)]
-struct GivenUp {
-    by_netloc: HashMap<Netloc, usize>,
-    all: usize,
-    /// Those of the server that has most.
-    most: usize,
-}
-
 impl Client {
     /// An exchange on this client was given up, that [ends](dace_core::http::Options::ends) then.
-    pub(crate) fn give_up(&self, netloc: &Netloc, ends: Instant) {
-        if ends <= SmolRuntime.now().after(SOON) {
-            // By itself, and so does its connection.
-            return;
+    pub(crate) fn give_up(&self, answered: bool, ends: Instant) {
+        // Else it ends by itself, and so does its connection.
+        if ends > SmolRuntime.now().after(SOON) {
+            let worth = if answered { 1 } else { UNANSWERED };
+            self.given_up.fetch_add(worth, Ordering::Relaxed);
         }
-        let mut given_up = self.given_up();
-        let of_netloc = given_up.by_netloc.entry(netloc.clone()).or_default();
-        *of_netloc += 1;
-        let of_netloc = *of_netloc;
-        given_up.most = given_up.most.max(of_netloc);
-        given_up.all += 1;
-    }
-
-    fn given_up(&self) -> MutexGuard<'_, GivenUp> {
-        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its deadline passed, and no answer had come.
@@ -111,10 +95,8 @@ impl Client {
     }
 
     fn is_spent(&self) -> bool {
-        let GivenUp { most, all, .. } = *self.given_up();
         self.expires <= SmolRuntime.now()
-            || most >= self.bearable
-            || all >= self.bearable.saturating_mul(HUNG_NETLOCS)
+            || self.given_up.load(Ordering::Relaxed) >= self.bearable
             || self.silence.is_too_long()
     }
 }
@@ -208,8 +190,8 @@ impl Settings {
         Ok(Client {
             http: self.build(keep)?,
             expires: SmolRuntime.now().after(self.max_age),
-            given_up: Mutex::default(),
-            bearable: self.pool_size.max(1),
+            given_up: AtomicUsize::new(0),
+            bearable: self.pool_size.max(1).saturating_mul(UNANSWERED),
             silence: Silence::default(),
         })
     }

@@ -21,8 +21,8 @@ const CONNECT_TIMEOUTS: (Duration, Duration) =
     (Duration::from_millis(1), Duration::from_secs(1_000_000));
 
 /// So much later than dace libcurl ends an exchange that is over by its own timeout: it is not told that nobody
-/// waits any more, and against a server that hangs it would never know.
-pub(crate) const LATER: Duration = Duration::from_millis(20);
+/// waits any more, and against a server that hangs it would never know. It counts in milliseconds.
+const LATER: Duration = Duration::from_millis(2);
 
 /// `http2_alone` says that it will be sent in HTTP/2, where a body of no bytes need not be announced.
 pub(crate) fn message(
