@@ -41,9 +41,9 @@ use crate::{IsahcBody, IsahcError, IsahcHead, SmolRuntime};
 ///   forwards is not spoken to at all;
 /// - it notices that an idle connection is too old, or was closed, only with the next request;
 /// - it learns that an exchange was dropped only when its connection or stream next moves, so up to
-///   `http_pool_size` exchanges with servers that hang, and four times as many of which the answer has
-///   begun, may stay open after they were dropped, unless their requests have timeouts of their own,
-///   which end them;
+///   `http_pool_size` exchanges with servers that hang, and four times as many with several that hang in
+///   the midst of answers, may stay open after they were dropped, unless their requests have timeouts of
+///   their own, which end them;
 /// - the age of connections is that of the client that made them: all are replaced at once;
 /// - the head of an answer is handed over with the first byte of its body; fields that come after a
 ///   body of no bytes are among those of its head;
@@ -183,7 +183,7 @@ impl Drop for Watch {
         if self.over {
             return;
         }
-        self.client.give_up(false, self.options.ends);
+        self.client.give_up(&self.netloc, false, self.options.ends);
         if self.multiplexed && self.options.deadline <= SmolRuntime.now() {
             self.client.unheard(self.netloc.clone());
         }

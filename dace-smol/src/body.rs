@@ -299,7 +299,8 @@ impl Drop for IsahcBody {
                 Poll::Pending => break,
             }
         }
-        self.origin.client.give_up(true, self.origin.ends);
+        let Origin { client, way, ends, .. } = &self.origin;
+        client.give_up(&way.netloc, true, *ends);
     }
 }
 

@@ -10,16 +10,16 @@
 //! A client is replaced
 //! - when it is as old as a connection may be: libcurl knows how long a connection lay idle, not how
 //!   old it is. The new one also looks names up again;
-//! - when `pool_size` exchanges were given up on it before their answers, or four times as many while their
-//!   bodies were read, that have no end of their own: libcurl learns of that only when their connection next
-//!   moves, and against a server that hangs it never does. What has begun to answer mostly moves at once, and a
-//!   client that goes takes idle connections to all servers with it;
+//! - when `pool_size` exchanges were given up on it before their answers, or while the bodies of one server's
+//!   were read, or four times as many of all servers', that have no end of their own: libcurl learns of that
+//!   only when their connection next moves, and against a server that hangs it never does. What has begun to
+//!   answer mostly moves at once, and a client that goes takes idle connections to all servers with it;
 //! - when an HTTP/2 connection no longer answers (`silence.rs`).
 //!
 //! The connections of the old one finish what they do, and close with the last of it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dace_core::http::{HttpSettings, Protocol, Url};
@@ -68,20 +68,37 @@ struct Settings {
 pub(crate) struct Client {
     pub(crate) http: HttpClient,
     expires: Instant,
-    /// Exchanges, those without an answer [for several](UNANSWERED).
-    given_up: AtomicUsize,
+    given_up: Mutex<GivenUp>,
     bearable: usize,
     silence: Silence,
 }
 
+/// Exchanges that were given up.
+#[derive(Debug, Default)]
+struct GivenUp {
+    by_netloc: HashMap<Netloc, usize>,
+    /// Those of the server that has most.
+    most: usize,
+    /// All, those without an answer [for several](UNANSWERED).
+    all: usize,
+}
+
 impl Client {
     /// An exchange on this client was given up, that [ends](dace_core::http::Options::ends) then.
-    pub(crate) fn give_up(&self, answered: bool, ends: Instant) {
-        // Else it ends by itself, and so does its connection.
-        if ends > SmolRuntime.now().after(SOON) {
-            let worth = if answered { 1 } else { UNANSWERED };
-            self.given_up.fetch_add(worth, Ordering::Relaxed);
+    pub(crate) fn give_up(&self, netloc: &Netloc, answered: bool, ends: Instant) {
+        if ends <= SmolRuntime.now().after(SOON) {
+            // By itself, and so does its connection.
+            return;
         }
+        let GivenUp { by_netloc, most, all } = &mut *self.given_up();
+        let of_netloc = by_netloc.entry(netloc.clone()).or_default();
+        *of_netloc += 1;
+        *most = (*most).max(*of_netloc);
+        *all += if answered { 1 } else { UNANSWERED };
+    }
+
+    fn given_up(&self) -> MutexGuard<'_, GivenUp> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its deadline passed, and no answer had come.
@@ -95,8 +112,10 @@ impl Client {
     }
 
     fn is_spent(&self) -> bool {
+        let GivenUp { most, all, .. } = *self.given_up();
         self.expires <= SmolRuntime.now()
-            || self.given_up.load(Ordering::Relaxed) >= self.bearable
+            || most >= self.bearable
+            || all >= self.bearable.saturating_mul(UNANSWERED)
             || self.silence.is_too_long()
     }
 }
@@ -190,8 +209,8 @@ impl Settings {
         Ok(Client {
             http: self.build(keep)?,
             expires: SmolRuntime.now().after(self.max_age),
-            given_up: AtomicUsize::new(0),
-            bearable: self.pool_size.max(1).saturating_mul(UNANSWERED),
+            given_up: Mutex::default(),
+            bearable: self.pool_size.max(1),
             silence: Silence::default(),
         })
     }
