@@ -81,11 +81,15 @@ impl IsahcError {
 const BEYOND_SELECT: &str = "connecting failed; perhaps because this process has more than 1,024 descriptors: libcurl as \
     curl-sys builds it can use none above that, unless CFLAGS has -DHAVE_POLL when it is built";
 
-/// Whether the next descriptor is one that `select` has no place for (`FD_SETSIZE`).
+/// Whether the process has a descriptor that `select` has no place for (`FD_SETSIZE`). The one that could not connect
+/// is closed by now, and a lower one may have become free since.
 #[cfg(unix)]
 fn is_beyond_select() -> bool {
-    use std::os::fd::AsRawFd as _;
-    std::fs::File::open("/dev/null").is_ok_and(|file| file.as_raw_fd() >= 1024)
+    let beyond = |entry: io::Result<std::fs::DirEntry>| {
+        let name = entry.ok().and_then(|entry| entry.file_name().into_string().ok());
+        name.and_then(|name| name.parse::<u32>().ok()).is_some_and(|descriptor| descriptor >= 1024)
+    };
+    std::fs::read_dir("/dev/fd").is_ok_and(|mut descriptors| descriptors.any(beyond))
 }
 
 #[cfg(not(unix))]
