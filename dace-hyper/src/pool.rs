@@ -20,7 +20,7 @@ use crate::http2::{Shared, Ticket};
 use crate::net::within;
 use crate::route::Route;
 
-/// How long a connection lies here before somebody looks whether it is still of use.
+/// So often somebody looks whether what lies here is still of use.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// How long connections may lie here, and how many.
@@ -84,8 +84,7 @@ impl<N: Net> Idle<N> {
         closed
     }
 
-    /// Takes out what is too old, into `closed`, and what has lain here for [`QUIET`] and something happened
-    /// to it. What is as it was stays: whoever looks for a connection meanwhile finds it.
+    /// Takes out what is too old, into `closed`, and what something happened to. What is as it was stays: whoever looks for a connection meanwhile finds it.
     fn take_news(
         &mut self,
         now: Instant,
@@ -93,14 +92,12 @@ impl<N: Net> Idle<N> {
     ) -> Vec<(Route<N::Place>, Parked<N>)> {
         let mut news = Vec::new();
         for (route, parked) in &mut self.routes {
-            for mut candidate in std::mem::take(parked) {
-                let looked_long_ago = candidate.seen.after(QUIET) <= now;
+            for candidate in std::mem::take(parked) {
                 if candidate.until <= now {
                     closed.push(candidate);
-                } else if looked_long_ago && candidate.connection.has_news() {
+                } else if candidate.connection.has_news() {
                     news.push((route.clone(), candidate));
                 } else {
-                    candidate.seen = if looked_long_ago { now } else { candidate.seen };
                     parked.push(candidate);
                 }
             }
@@ -141,8 +138,6 @@ impl<N: Net> Idle<N> {
 struct Parked<N: Net> {
     connection: Connection<N>,
     until: Instant,
-    /// When it was last known to be of use.
-    seen: Instant,
 }
 
 impl<N: Net> Pool<N> {
@@ -193,7 +188,7 @@ impl<N: Net> Pool<N> {
         if !self.watch(&mut idle) {
             return;
         }
-        let closed = idle.add(route, Parked { connection, until, seen: now }, self.bounds);
+        let closed = idle.add(route, Parked { connection, until }, self.bounds);
         drop(idle);
         drop(closed);
     }
@@ -261,10 +256,9 @@ impl<N: Net> Pool<N> {
         let mut closed = Vec::new();
         let news = self.lock().take_news(now, &mut closed);
         // Out of the lock, since sockets are read. One that lies here while others come and go is not missed.
-        let alive = news.into_iter().filter_map(|(route, mut parked)| {
-            parked.seen = now;
-            parked.connection.look().then_some((route, parked))
-        });
+        let alive = news
+            .into_iter()
+            .filter_map(|(route, mut parked)| parked.connection.look().then_some((route, parked)));
         let alive: Vec<_> = alive.collect();
         let mut idle = self.lock();
         for (route, parked) in alive {
@@ -272,7 +266,7 @@ impl<N: Net> Pool<N> {
         }
         idle.routes.retain(|_, parked| !parked.is_empty());
         let lying = idle.routes.values().flatten();
-        let next = lying.map(|parked| parked.until.min(parked.seen.after(QUIET))).min();
+        let next = lying.map(|parked| parked.until).min().map(|until| until.min(now.after(QUIET)));
         #[cfg(feature = "http2")]
         let (next, retired) = self.sweep_shared(&mut idle, now, next);
         if next.is_none() {
